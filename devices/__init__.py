@@ -1,0 +1,1 @@
+"""From the port to microvolts."""

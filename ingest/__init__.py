@@ -1,0 +1,1 @@
+"""The live stream and the stored one."""

@@ -1,0 +1,1 @@
+"""GraphQL of the live stream and the stored one: devices at work, recordings, subscriptions."""

@@ -1,0 +1,1 @@
+"""Use cases: check, write, enqueue on commit."""

@@ -1,0 +1,141 @@
+"""What a program's samples leave beside their blocks, and what there is to know before they come.
+
+The queries of ingestion, in as few words to the database as there can be: each is asked with every
+request, and the ORM would take longer to put it than the database to answer it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+from django.db import connection
+from django.db.models import F, OuterRef, QuerySet, Subquery
+
+from ingest.models import Block, Gap, Ingestion, QualityWindow, Segment, Stream
+from neurascale.core.prepared import Prepared, Slot
+from sessions_app.models import Session
+
+_SEGMENTS = Prepared(
+    lambda: (
+        Segment.objects.filter(session=Slot("session"))
+        .order_by("pk")
+        .values_list(
+            *("pk", "stream_id", "first_sample", "stop_sample"),
+            *("stream__next_sample", "stream__sfreq", "stream__origin"),
+        )
+    )
+)
+_EXTEND = "UPDATE ingest_segment SET stop_sample = %s WHERE id = %s"
+_FIELDS = (
+    *("public_id", "client_id", "session_id", "stream_id", "first_sample", "n_times"),
+    *("metadata", "idempotency_key", "request_hash", "processing_time_ms", "created_at"),
+)
+_INSERT = (
+    f"INSERT INTO ingest_ingestion ({', '.join(_FIELDS)}) "  # noqa: S608 - constants
+    f"VALUES ({', '.join(['%s'] * len(_FIELDS))}) RETURNING id"
+)
+
+
+class Piece(NamedTuple):
+    """A segment of a session, with what matters of its stream."""
+
+    pk: int
+    stream: int
+    first_sample: int
+    stop_sample: int | None
+    next_sample: int  # of the stream
+    sfreq: float
+    origin: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is being recorded."""
+        return self.stop_sample is None
+
+    @property
+    def n_times(self) -> int:
+        """How much of the session's timeline it is, as `Recording` counts it."""
+        stop = self.next_sample
+        if self.stop_sample is not None:
+            stop = min(stop, self.stop_sample)
+        return max(stop - self.first_sample, 0)
+
+
+def pieces_of(session: Session) -> list[Piece]:
+    """Return the segments of a session, in order."""
+    return [Piece(*row) for row in _SEGMENTS.all(session=session.pk)]
+
+
+def _stream_and_its_end() -> QuerySet[Stream]:
+    """Return the query of a stream with all that samples which follow on it have to know."""
+
+    def last(rows: QuerySet, value: str | F) -> Subquery:
+        found = rows.filter(stream=OuterRef("pk")).order_by("-first_sample")
+        return Subquery(found.values_list(value)[:1])
+
+    end = F("first_sample") + F("n_times")
+    return (
+        Stream.objects.filter(pk=Slot("pk"))
+        .only(
+            *("public_id", "device_id", "origin", "sfreq", "picks", "ch_names", "scale_uv"),
+            *("next_sample", "next_sequence"),
+        )
+        .annotate(
+            anchor_sample=last(Block.objects, "first_sample"),
+            anchor_ns=last(Block.objects, "time_ns"),
+            judged_until=last(QualityWindow.objects, end),
+            missing_until=last(Gap.objects, end),
+        )
+        .order_by()
+    )
+
+
+_STREAM = Prepared(_stream_and_its_end)
+
+
+class End(NamedTuple):
+    """A stream that samples may follow on.
+
+    Parameters
+    ----------
+    stream : Stream
+        With the fields that matter to them; the others are looked up when asked for.
+    time_ns : int or None
+        When its next sample is due; None if it has no block.
+    begun : int
+        Where the second begins that is not judged yet.
+    """
+
+    stream: Stream
+    time_ns: int | None
+    begun: int
+
+
+def end_of(stream: int) -> End:
+    """Return a stream, by its primary key, and how it ends."""
+    found = _STREAM.first(pk=stream)
+    due = None
+    if found.anchor_ns is not None:
+        n_since = found.next_sample - found.anchor_sample
+        due = found.anchor_ns + round(n_since * 1e9 / found.sfreq)
+    return End(found, due, max(found.judged_until or 0, found.missing_until or 0))
+
+
+def extend(piece: Piece, stop: int) -> None:
+    """Make a segment longer."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND, [stop, piece.pk])
+
+
+def insert(ingestion: Ingestion) -> None:
+    """Store an ingestion that is new; raises `IntegrityError` as its ``save`` would."""
+    changed = {
+        "metadata": orjson.dumps(ingestion.metadata).decode(),
+        "created_at": connection.ops.adapt_datetimefield_value(ingestion.created_at),
+    }
+    values = [changed.get(name, getattr(ingestion, name)) for name in _FIELDS]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        ingestion.pk = cursor.fetchone()[0]
+    ingestion._state.adding = False

@@ -1,0 +1,1 @@
+"""REST of the live stream and the stored one: devices at work, recordings, ingestion."""

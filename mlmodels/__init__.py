@@ -1,0 +1,1 @@
+"""Arrays made into predictions: classifiers, training, decoding. Nothing is here yet."""

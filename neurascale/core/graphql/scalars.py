@@ -1,0 +1,68 @@
+"""Values that GraphQL has no name for, as REST writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NewType
+
+import strawberry
+from strawberry.scalars import JSON
+from strawberry.schema.config import StrawberryConfig
+
+LARGEST = 2**53  # what a double, and so JavaScript, holds exactly
+
+DateTime = NewType("DateTime", str)
+Long = NewType("Long", int)
+Samples = NewType("Samples", list)
+
+__all__ = ["CONFIG", "JSON", "DateTime", "Long", "Samples"]
+
+
+def plain(source: Any, name: str) -> Any:
+    """Return what a field without a method reads: a key of a mapping, or an attribute."""
+    return source[name] if isinstance(source, dict) else getattr(source, name)
+
+
+def _moment(value: Any) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"Must be a text, not {value!r}.")
+    return value
+
+
+def _whole(value: Any) -> int:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or abs(value) > LARGEST:
+        raise ValueError(f"Must be a whole number of at most 53 bits, not {value!r}.")
+    return int(value)
+
+
+def _samples(value: Any) -> Any:
+    raise ValueError(f"Samples are only read, so {type(value).__name__} cannot be taken.")
+
+
+SCALARS: dict[object, Any] = {
+    DateTime: strawberry.scalar(
+        name="DateTime",
+        description="ISO 8601 with zone: `2025-07-26T10:30:00Z`.",
+        serialize=_moment,
+        parse_value=_text,
+    ),
+    Long: strawberry.scalar(
+        name="Long",
+        description="A whole number of up to 53 bits: a sample's place outgrows `Int`.",
+        serialize=_whole,
+        parse_value=_whole,
+    ),
+    Samples: strawberry.scalar(
+        name="Samples",
+        description="Microvolts: a row a sample, a column a channel; null where one is missing.",
+        serialize=lambda rows: rows,
+        parse_value=_samples,
+    ),
+}
+
+CONFIG = StrawberryConfig(default_resolver=plain, scalar_map=SCALARS)

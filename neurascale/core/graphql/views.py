@@ -1,0 +1,95 @@
+"""POST /graphql: a REST view, so that tokens, CSRF, limits and the envelope are those of REST.
+
+Rule of this file: no GraphQL library is imported; the schema is handed over with the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from neurascale.core.graphql.context import Context
+from neurascale.core.idempotency import Idempotency
+from neurascale.core.views.resources import ApiView
+from neurascale.core.wire import OrjsonParser, OrjsonRenderer
+
+SHOWN_ONCE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class GraphQLRenderer(OrjsonRenderer):
+    """For clients that want a status with what was not run ("GraphQL over HTTP", section 6.4)."""
+
+    media_type = "application/graphql-response+json"
+    format = "graphql"
+
+
+class OperationSerializer(serializers.Serializer[Any]):
+    """One operation; more than one a request is not taken."""
+
+    query = serializers.CharField(trim_whitespace=False)
+    variables = serializers.DictField(required=False, allow_null=True)
+    operationName = serializers.CharField(required=False, allow_null=True)  # noqa: N815
+
+
+class GraphQLView(ApiView):
+    """Run a query or a change.
+
+    Only POST, and only JSON: no page of another site can make a browser send that without asking,
+    and no link can change anything. Whoever comes with the portal's session shows the CSRF token.
+
+    An answer is kept for its ``Idempotency-Key`` with a lease, since a change may wait for a board:
+    the whole answer, errors of single fields included, so that what was changed is not changed
+    again. Only what shows a secret is kept nowhere.
+    """
+
+    required_scopes = {"POST": ()}  # each field says what it needs
+    parser_classes = (OrjsonParser,)
+    renderer_classes = (OrjsonRenderer, GraphQLRenderer)
+    idempotency = Idempotency.LEASED
+    max_body_bytes = 256 * 2**10
+    schema = None  # of OpenAPI, which has no words for this
+    get_schema: Callable[[], Any] = SimpleNamespace  # given to `as_view`
+
+    @property
+    def kind(self) -> Idempotency:
+        """How answers are kept: not at all of an operation that may show a secret."""
+        return Idempotency.NONE if self._shows_once() else self.idempotency
+
+    def post(self, request: Request) -> Response:
+        """Return ``{"data": …, "errors": […]}``."""
+        asked = OperationSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        sent = asked.validated_data
+        result = self.get_schema().execute_sync(
+            sent["query"],
+            variable_values=sent.get("variables"),
+            operation_name=sent.get("operationName"),
+            context_value=self._context(request),
+        )
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            answer["errors"] = [error.formatted for error in result.errors]
+        status = HTTPStatus.OK
+        if result.errors and result.data is None and self._wants_status(request):
+            status = HTTPStatus.BAD_REQUEST
+        headers = SHOWN_ONCE if self._shows_once() else {}
+        return Response(answer, status=status, headers=headers)
+
+    def _shows_once(self) -> bool:
+        asked = self.request.data
+        query = asked.get("query") if isinstance(asked, dict) else None
+        return isinstance(query, str) and self.get_schema().shows_once(query)
+
+    @staticmethod
+    def _context(request: Any) -> Context:
+        return Context(request.user, request_id=request.id)
+
+    @staticmethod
+    def _wants_status(request: Request) -> bool:
+        return bool(request.accepted_media_type.startswith(GraphQLRenderer.media_type))

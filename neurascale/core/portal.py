@@ -1,0 +1,125 @@
+"""What every room of the portal has in common: its log, and the door that slows down guessing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.forms import AuthenticationForm
+
+from neurascale.core import actor
+from neurascale.core.audit import record, recorded
+from neurascale.core.guard import TooManyAttemptsError, current_guard
+
+CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+class AuditedAdmin(ModelAdmin):
+    """A room whose every change is in the audit log.
+
+    Django tells three methods of whatever people add, change and delete, on all of its pages. They
+    are answered here, in the transaction of the change; ``noted_by_services`` names what a room
+    does through services, which note it themselves.
+    """
+
+    noted_by_services: frozenset[str] = frozenset()
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Note that something was added."""
+        self._record("create", obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Note that something was changed, and which fields."""
+        self._record("change", obj, fields=changed_fields(message))
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Model]) -> Any:
+        """Note that things are deleted, while they are still there."""
+        for thing in queryset:
+            self._record("delete", thing)
+        return super().log_deletions(request, queryset)
+
+    def add_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Add something in one transaction with its entry, also where a subclass has its own."""
+        if request.method not in CHANGING:
+            return super().add_view(request, *args, **options)
+        with recorded():
+            return super().add_view(request, *args, **options)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Add or change something in one transaction with its entry."""
+        if request.method not in CHANGING:
+            return super().changeform_view(request, *args, **options)
+        with recorded():
+            return super().changeform_view(request, *args, **options)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Delete something in one transaction with its entry."""
+        if request.method not in CHANGING:
+            return super().delete_view(request, *args, **options)
+        with recorded():
+            return super().delete_view(request, *args, **options)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Delete what was selected in one transaction; other actions have their own."""
+        if request.POST.get("action") != "delete_selected":
+            return super().changelist_view(request, *args, **options)
+        with recorded():
+            return super().changelist_view(request, *args, **options)
+
+    def _record(self, what: str, thing: Model, **details: Any) -> None:
+        if what in self.noted_by_services:
+            return
+        study = thing if self.opts.model_name == "study" else None
+        record(f"{self.opts.model_name}.{what}", thing, study=study, **details)
+
+
+class ReadOnlyAdmin(AuditedAdmin):
+    """A room in which one may look and not touch."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say no."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say no."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say no."""
+        return False
+
+
+def changed_fields(message: Any) -> list[str]:
+    """Return the names of the fields in what Django says of a change; never their values."""
+    if not isinstance(message, list):
+        return []
+    return [name for said in message for name in said.get("changed", {}).get("fields", [])]
+
+
+class LoginForm(AuthenticationForm):
+    """The portal's login, at which nobody guesses quickly."""
+
+    def clean(self) -> dict[str, Any]:
+        """Check name and password, unless too many were wrong lately."""
+        guard, address = current_guard(), actor.edge().address
+        name = f"login {self.cleaned_data.get('username', '')}"
+        try:
+            guard.check(name, address)
+            try:
+                cleaned: dict[str, Any] = super().clean()
+            except ValidationError:
+                guard.failed(name, address)
+                raise
+        except TooManyAttemptsError as error:
+            seconds = error.details["retry_after"]
+            raise ValidationError(
+                f"Too many attempts. Try again in {seconds} seconds.", code="too_many_attempts"
+            ) from None
+        guard.succeeded(name, address)
+        return cleaned

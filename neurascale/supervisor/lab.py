@@ -1,0 +1,121 @@
+"""Which programs the lab of one machine is made of, and what needs what."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from neurascale.core.valkey import valkey_command
+from neurascale.supervisor.program import Program, SocketProbe
+
+ACQUISITION_THREADS = 32  # boards a lab host can stream from at once
+
+
+def lab_programs(
+    *,
+    home: Path,
+    host: str,
+    bind: str,
+    port: int,
+    valkey_socket: Path | None,
+    virtual_board: bool,
+) -> list[Program]:
+    """Return the programs of one machine's lab, in the order of their start.
+
+    What stands between a sample and a subscriber comes first: Valkey, board, acquisition and web.
+    The rest starts when those answer, or two cores would be shared too thinly.
+
+    Parameters
+    ----------
+    home : Path
+        The data folder.
+    host : str
+        Name of this lab host, in its acquisition queue.
+    bind : str
+        Address where the web process listens.
+    port : int
+        And its port.
+    valkey_socket : Path or None
+        Where a Valkey of our own listens; None if another server is used.
+    virtual_board : bool
+        Whether there is a virtual Cyton.
+    """
+    run = home / "run"
+    programs = []
+    if valkey_socket is not None:
+        programs.append(_valkey(home / "valkey", valkey_socket))
+    broker = tuple(program.name for program in programs)
+    if virtual_board:
+        programs.append(_virtual_board(run / "virtual-cyton"))
+    boards = tuple(program.name for program in programs)
+    programs += [
+        _worker("acquisition", host, f"acquisition.{host}", threads=True, needs=boards),
+        _web(bind, port, needs=broker),
+    ]
+    live = ("acquisition", "web")
+    return [
+        *programs,
+        _beat(run / "beat-schedule", needs=live),
+        *(_worker(queue, host, queue, needs=live) for queue in ("default", "signal", "training")),
+    ]
+
+
+def _valkey(directory: Path, socket: Path) -> Program:
+    return Program(
+        name="valkey",
+        command=tuple(valkey_command(directory=directory, socket=socket, durable=True)),
+        probe=partial(SocketProbe, socket, b"PING\r\n", b"+PONG"),
+        outlives_others=True,
+    )
+
+
+def _virtual_board(link: Path) -> Program:
+    return Program(
+        name="board",
+        command=(sys.executable, "-m", "devices.virtual", "--link", str(link), "--with-parent"),
+        probe=lambda: link.exists,  # a link to a pseudo-terminal that is gone does not exist
+    )
+
+
+def _web(bind: str, port: int, *, needs: tuple[str, ...]) -> Program:
+    here = "127.0.0.1" if bind in {"", "0.0.0.0"} else bind  # noqa: S104 (a comparison)
+    request = f"GET / HTTP/1.1\r\nHost: {here}:{port}\r\nConnection: close\r\n\r\n"
+    return Program(
+        name="web",
+        command=(
+            *(sys.executable, "-m", "neurascale.core.server", "neurascale.asgi:application"),
+            *("--bind", bind, "--port", str(port)),
+        ),
+        probe=partial(SocketProbe, (here, port), request.encode(), b"HTTP/1."),
+        needs=needs,
+    )
+
+
+def _worker(
+    name: str, host: str, queue: str, *, threads: bool = False, needs: tuple[str, ...]
+) -> Program:
+    pool = ("threads", ACQUISITION_THREADS) if threads else ("prefork", 1)
+    # One host's workers have nothing to tell each other, and a worker that is busy must not be
+    # given what another could do.
+    return Program(
+        name=name,
+        command=(
+            *(sys.executable, "-m", "celery", "--quiet", "-A", "neurascale.celery", "worker"),
+            *("--queues", queue, "--hostname", f"{name}@{host}"),
+            *("--pool", pool[0], "--concurrency", str(pool[1]), "--prefetch-multiplier", "1"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ),
+        needs=needs,
+    )
+
+
+def _beat(schedule: Path, *, needs: tuple[str, ...]) -> Program:
+    return Program(
+        name="beat",
+        command=(
+            *(sys.executable, "-m", "celery", "--quiet", "-A", "neurascale.celery", "beat"),
+            *("--schedule", str(schedule), "--pidfile", ""),
+        ),
+        needs=needs,
+    )

@@ -1,0 +1,22 @@
+"""Which app answers which path."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from neurascale.graphql import doors
+
+handler400 = "neurascale.core.api.bad_request"
+handler403 = "neurascale.core.api.permission_denied"
+handler404 = "neurascale.core.api.not_found"
+handler500 = "neurascale.core.api.server_error"
+
+urlpatterns = [
+    path("v1/", include("neurascale.core.urls")),
+    path("v1/", include("ingest.urls")),
+    path("v1/", include("sessions_app.urls")),
+    path("v1/", include("devices.urls")),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("graphql", doors.view, name="graphql"),
+]

@@ -1,0 +1,1 @@
+"""GraphQL of studies: sessions, subjects, clients, the audit log."""

@@ -1,0 +1,141 @@
+"""Fixtures that more than one folder of tests needs, and which tests run on which database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.browser import MISSING, find_chromium, open_page
+from tests.machine import find_free_port
+from tests.web import Server, serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytest_plugins = ["tests.lab.fixtures"]
+
+DATABASE = os.environ.get("NEURASCALE_TEST_DATABASE", "sqlite")
+# Whose tests share the lab.
+OF_THE_LAB = (
+    *(f"tests/lab/test_{name}.py" for name in ("audit", "graphql", "replay", "rest", "up")),
+    *("tests/portal/", "tests/test_seed_document.py"),
+)
+DATABASE_FIXTURES = {"db", "transactional_db", "asgi_server", "lab"}
+
+# A busy machine is no reason to fail: what has to be fast is measured in benchmarks/.
+hypothesis_settings.register_profile("neurascale", deadline=None)
+hypothesis_settings.load_profile("neurascale")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="run only the tests that use a database: for the second run, on another database",
+    )
+
+
+def pytest_report_header() -> str:
+    return f"database: {DATABASE}"
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Tell whether a test would do something else on another database."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return bool(fixtures & DATABASE_FIXTURES) or item.get_closest_marker("django_db") is not None
+
+
+class OneLab(LoadScopeScheduling):
+    """All tests of the lab that is shared go to one worker, or each would start a lab of its own.
+
+    xdist's own groups are lost with pytest 9.2: it marks them in an attribute that is not read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "lab" if nodeid.startswith(OF_THE_LAB) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneLab:
+    return OneLab(config, log)
+
+
+def shares_lab(item: pytest.Item) -> bool:
+    """Tell whether a test uses the lab that is started once for all."""
+    definitions = getattr(item, "_fixtureinfo", None)
+    found = definitions.name2fixturedefs.get("lab") if definitions else None
+    return bool(found) and found[-1].scope == "session"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if shares_lab(item):
+            item.add_marker("lab")
+            if not item.nodeid.startswith(OF_THE_LAB):
+                raise pytest.UsageError(f"{item.nodeid} uses the lab: name its file in OF_THE_LAB")
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    if config.getoption("database_only"):
+        left_out = [item for item in items if not uses_database(item)]
+        items[:] = [item for item in items if uses_database(item)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptied_between_tests() -> Iterator[None]:
+    """Let the audit log, which the database keeps from being emptied, be so after a test."""
+    from django.db import connection  # Django is set up only after this file was imported
+    from django.test import TransactionTestCase
+
+    from neurascale.core.audit_triggers import without_triggers
+
+    empty = TransactionTestCase._fixture_teardown
+
+    def empty_all(test: TransactionTestCase) -> None:
+        with without_triggers(connection):
+            empty(test)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_all)
+        yield
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    return find_free_port()
+
+
+@pytest.fixture
+def chromium(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A page of Debian's Chromium; errors in the page's own scripts fail the test."""
+    if find_chromium() is None:
+        if os.environ.get("NEURASCALE_REQUIRE_BROWSER") == "1":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    # Playwright's event loop runs in this thread, beside which Django would refuse the ORM.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    errors: list[str] = []
+    with open_page(viewport={"width": 1280, "height": 800}) as page:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+    assert not errors
+
+
+@pytest.fixture(scope="session")
+def _web_process(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with serve(tmp_path_factory.mktemp("web") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def asgi_server(transactional_db: None, _web_process: Server) -> Server:
+    """A real web process, for tests of sockets; it sees what the test commits."""
+    return _web_process

@@ -1,0 +1,195 @@
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
+
+from tests.core.socket_app import PIECE
+from tests.environment import spawn
+from tests.machine import ROOT, answers_http, find_free_port
+from tests.waiting import wait_until
+
+
+class Running:
+    def __init__(self, port, process):
+        self.port, self.process = port, process
+
+    def ws(self, path, **options):
+        return connect(
+            f"ws://127.0.0.1:{self.port}/{path}", compression=None, legacy=True, **options
+        )
+
+    def count(self, name):
+        with urlopen(f"http://127.0.0.1:{self.port}/{name}") as answer:
+            return int(answer.read())
+
+    def memory_mb(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def raw(self, head):
+        """A connection that reads only when we say so, with little room in the kernel."""
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        peer.settimeout(10)
+        peer.connect(("127.0.0.1", self.port))
+        peer.sendall(head.encode() + b"\r\n\r\n")
+        return peer
+
+    def raw_ws(self, path):
+        key = base64.b64encode(os.urandom(16)).decode()
+        peer = self.raw(
+            f"GET /{path} HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}"
+        )
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += peer.recv(1)
+        assert b" 101 " in answer
+        return peer
+
+    def settled(self, name):
+        """Wait until a count has not changed for a while, and return it."""
+        seen = [-1]
+
+        def has_settled():
+            seen.append(self.count(name))
+            return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+        wait_until(has_settled, what=f"{name} to settle, {seen[-5:]}")
+        return seen[-1]
+
+
+def send_until_held_up(peer):
+    """Send 10 kB messages until the other side takes no more, and return how many went out."""
+    frame = b"\x82\xfe\x27\x10\x00\x00\x00\x00" + b"x" * 10_000  # masked with zeros
+    for n_sent in range(10_000):
+        try:
+            peer.sendall(frame)
+        except TimeoutError:
+            return n_sent
+    return 10_000
+
+
+def start(port):
+    command = [sys.executable, "-m", "neurascale.core.server", "--port", str(port)]
+    return spawn([*command, "tests.core.socket_app:application"], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def server():
+    port = find_free_port()
+    process = start(port)
+    wait_until(lambda: answers_http(port) or process.poll() is not None, what="the server")
+    yield Running(port, process)
+    process.kill()
+    process.communicate()
+
+
+def test_text_and_bytes_of_every_length_of_frame_come_back(server):
+    with server.ws("echo") as ws:
+        for size in (0, 1, 125, 126, 65_535, 65_536, 1_000_000):
+            for message in ("µ" * (size // 2), b"\x00" * size):
+                ws.send(message)
+                assert ws.recv() == message
+
+
+def test_a_peer_that_never_reads_holds_up_its_application_and_costs_little_memory(server):
+    before = server.memory_mb()
+    peer = server.raw_ws("flood")
+    wait_until(lambda: server.count("sent"), what="the flood")
+    held = server.settled("sent") * len(PIECE)
+    assert held < 1_000_000  # the kernel's buffers, Twisted's, and nothing else
+    assert server.memory_mb() < before + 10
+
+    with server.ws("echo") as other:  # nobody else notices
+        other.send("hello")
+        assert other.recv(timeout=5) == "hello"
+
+    sent = server.count("sent")
+    read = 0
+    while read < 2_000_000:
+        read += len(peer.recv(65_536))
+    assert server.count("sent") > sent + 50
+    peer.close()
+    wait_until(lambda: server.count("disconnected"), what="the application to learn of it")
+
+
+def test_a_peer_that_goes_while_its_application_waits_for_room_sets_it_free(server):
+    peer = server.raw_ws("flood")
+    wait_until(lambda: server.count("sent"), what="the flood")
+    server.settled("sent")
+    peer.close()
+    wait_until(lambda: server.count("disconnected") == 1, what="the application to learn of it")
+
+
+def test_an_application_that_takes_no_messages_is_not_given_them_without_end(server):
+    peer = server.raw_ws("deaf")
+    wait_until(lambda: server.count("deaf"), what="the deaf application")
+    before = server.memory_mb()
+    peer.settimeout(1)
+    n_sent = send_until_held_up(peer)
+    assert 0 < n_sent < 2_000
+    assert server.memory_mb() < before + 20
+    server.count("open")
+    wait_until(lambda: server.count("taken") >= n_sent, what="what was held back")
+    peer.close()
+
+
+def test_a_download_waits_for_its_reader(server):
+    peer = server.raw("GET /download HTTP/1.0")
+    wait_until(lambda: server.count("downloaded"), what="the download")
+    assert server.settled("downloaded") * len(PIECE) < 8_000_000
+    size = 0
+    while piece := peer.recv(65_536):
+        size += len(piece)
+    assert size > 5000 * len(PIECE)
+    peer.close()
+
+
+def test_a_message_beyond_a_mebibyte_is_refused(server):
+    with server.ws("echo") as ws:
+        ws.send("x" * (2**20 + 1))
+        with pytest.raises(ConnectionClosedError) as closed:
+            ws.recv(timeout=5)
+        assert closed.value.rcvd.code == 1009
+
+
+def test_an_application_may_close_with_any_code_and_say_why(server):
+    with server.ws("leave") as ws, pytest.raises(ConnectionClosedError) as closed:
+        ws.recv(timeout=5)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "went wrong")
+
+
+def test_sigterm_tells_every_socket_that_the_server_restarts_and_ends_in_three_seconds(server):
+    never_reads = server.raw_ws("flood")
+    server.settled("sent")
+    slow = server.raw("GET /slow HTTP/1.1\r\nHost: lab")
+    wait_until(lambda: server.count("asleep"), what="the slow request")
+    sockets = [server.ws("echo") for _ in range(20)]
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    for ws in sockets:
+        with pytest.raises(ConnectionClosedError) as closed:
+            ws.recv(timeout=5)
+        assert closed.value.rcvd.code == 1012
+    assert server.process.wait(5) == 0
+    assert time.monotonic() - began < 3.5
+    never_reads.close()
+    slow.close()
+
+
+def test_a_port_that_is_taken_is_a_failure(server):
+    second = start(server.port)
+    _, said = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert b"Address already in use" in said

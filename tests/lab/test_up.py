@@ -1,0 +1,180 @@
+"""`manage.py up`, as a person and as the machine around it meet it."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from websockets.sync.client import connect
+
+from neurascale.core.host import start_time
+from tests.lab.running import READY, make_lab
+from tests.machine import ROOT
+from tests.waiting import wait_until
+
+PROGRAMS = {
+    *("valkey", "board", "acquisition", "web"),
+    *("beat", "default", "signal", "training"),
+}
+
+
+@contextlib.contextmanager
+def subscribed(lab, device):
+    """A socket that is sent the device's packets."""
+    with lab.api() as api:
+        token = api.headers["Authorization"]
+    with connect(lab.ws_url, additional_headers={"Authorization": token}) as ws:
+        ws.send(json.dumps({"type": "subscribe", "device_id": device, "channels": [1, 2]}))
+        yield ws
+
+
+def next_packet(ws, *, after=-1):
+    """Return the next packet with a higher number."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        message = json.loads(ws.recv(timeout=60))
+        if message["type"] == "data" and message["sequence"] > after:
+            return message
+    raise AssertionError(f"no packet after {after}")
+
+
+def newest_packet(lab, device, *, after=-1):
+    """Return a packet that is newer, however often the web server has to be asked."""
+
+    def found():
+        try:
+            with subscribed(lab, device) as ws:
+                return next_packet(ws, after=after)
+        except (OSError, httpx.HTTPError, websockets.WebSocketException):
+            return None
+
+    return wait_until(found, seconds=90, what=f"a packet after {after}")
+
+
+def descendants(pid):
+    """Return the processes below one, with when they began: numbers are used again."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {child: start_time(child) for child in below - {pid}}
+
+
+def alive(processes):
+    return [pid for pid, began in processes.items() if began and start_time(pid) == began]
+
+
+def test_a_new_lab_has_a_person_who_can_log_in(lab):
+    with httpx.Client(base_url=lab.url, follow_redirects=True, timeout=60) as browser:
+        page = browser.get("/")
+        assert page.url.path == "/admin/login/"
+        form = {
+            "username": "admin",
+            "password": lab.admin_password,
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        page = browser.post(str(page.url), data=form, headers={"Referer": str(page.url)})
+        assert page.status_code == 200
+        assert page.url.path == "/admin/"
+    assert lab.log.count("log in as admin") == 1
+
+
+def test_a_new_lab_has_a_virtual_cyton_that_streams(lab):
+    device = lab.device_id()
+    with subscribed(lab, device) as ws:
+        first = next_packet(ws)
+        second = next_packet(ws)
+    assert second["sequence"] == first["sequence"] + 1
+    assert len(second["samples"][0]) == 2
+    with lab.api() as api:
+        assert api.get(f"devices/{device}/status").raise_for_status().json()["status"] == (
+            "streaming"
+        )
+
+
+def test_every_line_of_the_log_says_when_and_who(lab):
+    names = "|".join({*PROGRAMS, "lab"})
+    for line in lab.log.splitlines():
+        assert re.match(rf"\d\d:\d\d:\d\d\.\d\d\d ({names}) +│ ", line), line
+
+
+def test_everything_that_should_run_does(lab):
+    assert lab.pids().keys() == PROGRAMS
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_what_is_killed_comes_back_and_the_stream_goes_on(lab, name):
+    device = lab.device_id()
+    before = newest_packet(lab, device)
+    killed = lab.kill(name)
+    wait_until(lambda: lab.pids().get(name, killed) != killed, what=f"another {name}")
+    assert newest_packet(lab, device, after=before["sequence"])["stream_id"] == before["stream_id"]
+    assert lab.supervisor.poll() is None
+
+
+def test_a_second_lab_in_the_same_folder_is_refused_with_the_pid(lab):
+    second = subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env=lab.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert second.returncode == 1
+    assert f"process {lab.supervisor.pid}" in second.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lab = make_lab(tmp_path, NEURASCALE_PORT=str(port))
+        lab.start(wait=False)
+        assert lab.supervisor.wait(60) == 1
+    assert f"127.0.0.1:{port}" in lab.log
+    assert "NEURASCALE_PORT" in lab.log
+    assert not (tmp_path / "run" / "processes.json").exists()
+
+
+def test_kill_9_leaves_nothing_and_the_next_start_is_a_quick_one(fresh_lab_database):
+    with tempfile.TemporaryDirectory(prefix="ns-lab-") as folder:
+        lab = make_lab(Path(folder), database_url=fresh_lab_database)
+        lab.start()
+        lab.create_client()
+        device = lab.device_id()
+        before = newest_packet(lab, device)
+        processes = descendants(lab.supervisor.pid)
+        assert len(processes) > len(PROGRAMS)  # prefork workers have pool processes
+        lab.stop(signal.SIGKILL)
+        wait_until(lambda: not alive(processes), what="the end of all that the lab had started")
+
+        # Other tests share the machine: what one bare Django takes says how much of it is left.
+        began = time.monotonic()
+        lab.manage("check")
+        bare = time.monotonic() - began
+        began = time.monotonic()
+        lab.start(wait=False)
+        after = newest_packet(lab, device, after=before["sequence"])
+        seconds = time.monotonic() - began
+        assert after["stream_id"] == before["stream_id"]
+        assert seconds < max(5.0, 5 * bare), f"{seconds:.1f} s to the first packet; {bare:.1f} s"
+        lab.wait_until_ready(2)
+
+        processes = descendants(lab.supervisor.pid)
+        assert lab.stop(signal.SIGINT) == 0
+        assert alive(processes) == []
+        assert lab.log.rstrip().endswith("│ stopped")
+        assert len(READY.findall(lab.log)) == 2
+        assert lab.log.count("log in as admin") == 1

@@ -1,0 +1,58 @@
+"""schemathesis over the whole API: every answer, to good and to bad requests, is as declared."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.openapi import fuzz
+from tests.web import serve
+
+schema = fuzz.load()
+within_reason = settings(
+    max_examples=fuzz.EXAMPLES,
+    stateful_step_count=12,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup, tmp_path_factory):
+    log = tmp_path_factory.mktemp("fuzz") / "log"
+    with serve(log, **fuzz.ENVIRONMENT) as server:
+        yield server
+    told = log.read_text()
+    assert "Traceback" not in told, told[-8000:]
+
+
+@pytest.fixture
+def headers(transactional_db):
+    return fuzz.furnish()
+
+
+@schema.parametrize()
+@within_reason
+def test_every_answer_is_as_declared(case, web, headers):
+    case.call_and_validate(base_url=web.url, headers=headers)
+
+
+def test_what_was_made_can_be_used_and_what_was_removed_is_gone(web, transactional_db):
+    followed = Counter()
+
+    class Workflow(schema.as_state_machine()):
+        def setup(self):
+            self.headers = fuzz.furnish()
+
+        def get_call_kwargs(self, case):
+            return {"base_url": web.url, "headers": self.headers}
+
+        def after_call(self, response, case):
+            super().after_call(response, case)
+            if response.status_code < 300:
+                followed[case.operation.label] += 1
+
+    Workflow.run(settings=settings(within_reason, max_examples=3 * fuzz.EXAMPLES))
+    # Sessions were made, and something was done with what has such an id.
+    assert followed["POST /v1/sessions"]
+    assert any("{session_id}" in label for label in followed)
