@@ -88,12 +88,14 @@ export class Screen {
     this.redraw();
   }
 
-  /** Go on showing what is on the screen now, whatever arrives. */
+  /** Show what there is now, and go on showing it, whatever arrives. */
   freeze() {
     if (this.ring === null) return;
-    this.head = this.headAt(performance.now());
+    const now = performance.now();
+    this.head = this.headAt(now);
     this.ring = this.ring.copy();
     this.frozen = true;
+    this.draw(now);
   }
 
   /** Say that packets have arrived; the right edge glides after them. */
@@ -184,11 +186,11 @@ export class Screen {
 
   /**
    * Electrodes sit on an offset of millivolts: the level of what is shown is taken off the picture.
-   * It moves in steps, each of which costs a drawing of all columns.
+   * It moves in steps, each of which costs a drawing of all columns; it stays in a frozen picture.
    */
   keepLevels(start, stop, now) {
     const { ring } = this;
-    if (this.drawn !== null && now - this.levelled < LEVEL_MS) return;
+    if (this.drawn !== null && (this.frozen || now - this.levelled < LEVEL_MS)) return;
     this.levelled = now;
     const means = ring.data.map((_, c) => ring.mean(c, start, stop));
     if (this.drawn !== null && this.levels?.length === means.length) {
