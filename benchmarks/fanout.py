@@ -32,24 +32,24 @@ for name in ("REDIS_URL", "DATABASE_URL"):
     os.environ.pop(name, None)
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
-import django  # noqa: E402
+import django
 
 django.setup()
 
-import numpy as np  # noqa: E402
-import orjson  # noqa: E402
-from channels.layers import get_channel_layer  # noqa: E402
-from django.conf import settings  # noqa: E402
-from django.core.management import call_command  # noqa: E402
+import numpy as np
+import orjson
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.management import call_command
 
-from benchmarks.fanout_references import DEVICE  # noqa: E402
-from devices.models import Device  # noqa: E402
-from ingest.broadcast import PACKET, group_of  # noqa: E402
-from ingest.packets import Packet  # noqa: E402
-from neurascale.core.auth import issue_tokens  # noqa: E402
-from neurascale.core.models import Client  # noqa: E402
-from neurascale.core.valkey import valkey_command  # noqa: E402
-from sessions_app.services import create_client  # noqa: E402
+from benchmarks.fanout_references import DEVICE
+from devices.models import Device
+from ingest.broadcast import PACKET, group_of
+from ingest.packets import Packet
+from neurascale.core.auth import issue_tokens
+from neurascale.core.models import Client
+from neurascale.core.valkey import valkey_command
+from sessions_app.services import create_client
 
 N_SUBSCRIBERS = 100
 SHAPE = (8, 13)

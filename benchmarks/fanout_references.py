@@ -15,9 +15,9 @@ from websockets.asyncio.server import broadcast, serve
 
 django.setup()
 
-from ingest.broadcast import PACKET, group_of  # noqa: E402
-from ingest.messages import Encoder, View  # noqa: E402
-from ingest.packets import Packet  # noqa: E402
+from ingest.broadcast import PACKET, group_of
+from ingest.messages import Encoder, View
+from ingest.packets import Packet
 
 DEVICE = "dev_fanout"
 

@@ -1,6 +1,6 @@
 """REST: requests a second and how long they take, beside the least that could be done.
 
-    python benchmarks/http.py [--seconds 1] [--rounds 5] [--servers daphne granian]
+    python -m benchmarks.http [--seconds 1] [--rounds 5] [--servers daphne granian]
 
 On each server (daphne, which the one-machine lab runs, and granian with WSGI, for production), one
 worker, at 1 and at 16 connections, taken in turns, round after round, and the median of the rounds:
@@ -18,41 +18,31 @@ a process of its own, which does little more than to write bytes and to count an
 
 from __future__ import annotations
 
+import argparse
+import itertools
+import multiprocessing
+import os
+import pickle
+import statistics
+import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # and not this folder, where Python would take this file for its own `http`
+import numpy as np
 
-import argparse  # noqa: E402
-import itertools  # noqa: E402
-import multiprocessing  # noqa: E402
-import os  # noqa: E402
-import pickle  # noqa: E402
-import statistics  # noqa: E402
-import subprocess  # noqa: E402
-import time  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from benchmarks.http_load import serve_orders  # noqa: E402
-from tests.environment import spawn  # noqa: E402 - starts a Valkey, and PostgreSQL if asked
-from tests.machine import answers_http, find_free_port  # noqa: E402
+from benchmarks.http_load import serve_orders
+from tests.environment import spawn  # starts a Valkey, and PostgreSQL if asked
+from tests.machine import ROOT, answers_http, find_free_port
 
 SERVERS = {
     "daphne": ["neurascale.core.server", "--port", "{port}", "neurascale.asgi:application"],
     "granian": [
         *("granian", "--interface", "wsgi", "--workers", "1", "--port", "{port}"),
-        *(
-            "--blocking-threads",
-            "2",
-            "--no-ws",
-            "--log-level",
-            "warning",
-            "neurascale.wsgi:application",
-        ),
+        *("--blocking-threads", "2", "--no-ws", "--log-level", "warning"),
+        "neurascale.wsgi:application",
     ],
 }
 CONNECTIONS = (1, 16)

@@ -14,15 +14,15 @@ import numpy as np
 
 django.setup()
 
-from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
+from django.core.management import call_command
+from django.db import connection
 
-from benchmarks.http_urls import TABLE  # noqa: E402
-from devices.models import Device  # noqa: E402
-from neurascale.core.auth import issue_tokens  # noqa: E402
-from sessions_app.models import Session  # noqa: E402
-from sessions_app.services import create_client  # noqa: E402
-from tests.ingest.ingestions import ARROW, NPY, arrow, npy  # noqa: E402
+from benchmarks.http_urls import TABLE
+from devices.models import Device
+from neurascale.core.auth import issue_tokens
+from sessions_app.models import Session
+from sessions_app.services import create_client
+from tests.ingest.ingestions import ARROW, NPY, arrow, npy
 
 N_DEVICES = 20
 SHAPE = (8, 250)

@@ -1,6 +1,6 @@
 """From the board to the subscriber: how long the last byte of a chunk takes to be JSON at a client.
 
-    python benchmarks/latency.py [--seconds 60]
+    python -m benchmarks.latency [--seconds 60]
 
 Two chains side by side, in the same minute on the same machine, each with a virtual Cyton on a
 pseudo-terminal that logs when it handed every frame to the port:
@@ -28,8 +28,6 @@ from pathlib import Path
 import numpy as np
 import serial
 import websockets
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from devices.virtual.truth import Truth
 from tests.lab.board import Board
@@ -129,7 +127,14 @@ def main() -> None:
                 started.raise_for_status()
                 headers = {"Authorization": api.headers["Authorization"]}
             chain = subprocess.Popen(
-                [sys.executable, __file__, "--reference-chain", str(home / "b"), str(port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.latency",
+                    "--reference-chain",
+                    str(home / "b"),
+                    str(port),
+                ],
                 stdout=subprocess.PIPE,
             )
             chain.stdout.readline()

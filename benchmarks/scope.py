@@ -1,6 +1,6 @@
 """The live scope in a browser: frames a second, and what drawing one costs.
 
-    python benchmarks/scope.py [--seconds 10]
+    python -m benchmarks.scope [--seconds 10]
 
 Two ways of drawing the same ring of samples on the same canvas, one after the other in the same
 browser, while packets of 40 ms come in at 250 Hz:
@@ -18,14 +18,10 @@ graphics card is faster.
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.browser import open_page
 from tests.machine import ROOT

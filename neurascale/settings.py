@@ -61,9 +61,8 @@ TRUSTED_PROXIES = env.int("NEURASCALE_TRUSTED_PROXIES", default=0)
 # --- Parts ---------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
-    "unfold",
-    "django.contrib.admin",
+    "neurascale.apps.ThemeConfig",
+    "neurascale.apps.PortalConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -78,7 +77,7 @@ INSTALLED_APPS = [
     "devices",
     "sessions_app",
     "ingest",
-    "neurascale",
+    "neurascale.apps.NeuraScaleConfig",
 ]
 
 MIDDLEWARE = [
@@ -214,8 +213,8 @@ REST_FRAMEWORK = {
         "neurascale.core.auth.PortalSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["neurascale.core.auth.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["neurascale.core.wire.OrjsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["neurascale.core.wire.OrjsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["neurascale.core.bodies.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["neurascale.core.bodies.OrjsonParser"],
     "DEFAULT_METADATA_CLASS": "neurascale.core.options.Methods",
     "DEFAULT_SCHEMA_CLASS": "neurascale.core.openapi.schema.AutoSchema",
     "EXCEPTION_HANDLER": "neurascale.core.api.exception_handler",

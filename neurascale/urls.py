@@ -11,6 +11,8 @@ handler403 = "neurascale.core.api.permission_denied"
 handler404 = "neurascale.core.api.not_found"
 handler500 = "neurascale.core.api.server_error"
 
+admin.autodiscover()
+
 urlpatterns = [
     path("v1/", include("neurascale.core.urls")),
     path("v1/", include("ingest.urls")),

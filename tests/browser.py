@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 FLAGS = [
     "--no-sandbox",
@@ -28,13 +28,20 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def open_page(**options: Any) -> Iterator[Page]:
-    """Start a headless browser with one page; ``options`` are those of Playwright's `new_page`."""
+def open_browser() -> Iterator[Browser]:
+    """Start a headless browser."""
     from playwright.sync_api import sync_playwright  # takes a second that few tests need
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(), headless=True, args=FLAGS
         )
-        yield browser.new_page(**options)
+        yield browser
         browser.close()
+
+
+@contextmanager
+def open_page(**options: Any) -> Iterator[Page]:
+    """Start a headless browser with one page; ``options`` are those of Playwright's `new_page`."""
+    with open_browser() as browser:
+        yield browser.new_page(**options)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.browser import MISSING, find_chromium, open_page
+from tests.browser import MISSING, find_chromium, open_browser
 from tests.machine import find_free_port
 from tests.web import Server, serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytest_plugins = ["tests.lab.fixtures"]
 
@@ -111,17 +111,25 @@ def free_port() -> int:
     return find_free_port()
 
 
-@pytest.fixture
-def chromium(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    """A page of Debian's Chromium; errors in the page's own scripts fail the test."""
+@pytest.fixture(scope="module")
+def _browser() -> Iterator[Browser]:
+    """Debian's Chromium, started once for the tests of a file."""
     if find_chromium() is None:
         if os.environ.get("NEURASCALE_REQUIRE_BROWSER") == "1":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
-    # Playwright's event loop runs in this thread, beside which Django would refuse the ORM.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with pytest.MonkeyPatch.context() as patch, open_browser() as browser:
+        # Playwright's event loop runs in this thread, beside which Django would refuse the ORM.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield browser
+
+
+@pytest.fixture
+def chromium(_browser: Browser) -> Iterator[Page]:
+    """A page of a browser without a past; errors in the page's own scripts fail the test."""
     errors: list[str] = []
-    with open_page(viewport={"width": 1280, "height": 800}) as page:
+    with _browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
     assert not errors

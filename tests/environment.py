@@ -90,13 +90,14 @@ def start_postgresql(home: Path) -> str:
     # machine loses power does not matter here, so nothing waits for the disk.
     options = ["-k", str(data), "-h", "", "-F", "-c", "max_connections=200"]
     command = [str(made.bin_path / "postgres"), "-D", str(data), *options]
-    start_server(
-        command,
-        answers,
-        stop=signal.SIGINT,  # "fast": ends sessions, does not wait for them
-        stderr=(home / "postgresql.log").open("wb"),
-        user=made.system_user,  # PostgreSQL refuses to run as root
-    )
+    with (home / "postgresql.log").open("wb") as log:
+        start_server(
+            command,
+            answers,
+            stop=signal.SIGINT,  # "fast": ends sessions, does not wait for them
+            stderr=log,
+            user=made.system_user,  # PostgreSQL refuses to run as root
+        )
     return url
 
 

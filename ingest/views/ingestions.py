@@ -19,11 +19,11 @@ from ingest.serializers import ingestion_on_the_wire
 from ingest.services import ingestions
 from ingest.submission import ARROW, JSON, NPY, read_submission
 from neurascale.core.auth import Scope
+from neurascale.core.bodies import read_body
 from neurascale.core.idempotency import REPLAYED, Idempotency, key_of
 from neurascale.core.limits import Bucket
 from neurascale.core.openapi.operation import Operation
 from neurascale.core.views import ApiView
-from neurascale.core.wire import read_body
 from sessions_app.errors import InvalidSessionIdError, SessionStateError, SubjectWithdrawnError
 
 MAX_KEY_LENGTH = 255

@@ -35,10 +35,11 @@ from ingest.services.readings import Stretch, find_stretch, note_export
 from ingest.store import Recording, extents
 from neurascale.core import etags
 from neurascale.core.auth import Scope
+from neurascale.core.bodies import OrjsonRenderer
 from neurascale.core.negotiation import OutputNegotiation
 from neurascale.core.openapi.operation import Operation
 from neurascale.core.views import ApiView, ResourceViewSet
-from neurascale.core.wire import OrjsonRenderer, dumps
+from neurascale.core.wire import dumps
 from sessions_app import views
 from sessions_app.errors import SessionStateError
 from sessions_app.models import Event, Session

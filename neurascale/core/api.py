@@ -22,6 +22,7 @@ from django.views import defaults
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from neurascale.core.bodies import OrjsonRenderer
 from neurascale.core.credentials import challenge
 from neurascale.core.encoding import too_large
 from neurascale.core.errors import (
@@ -44,11 +45,7 @@ from neurascale.core.errors import (
 from neurascale.core.guards import refusal_of
 from neurascale.core.logs import log_access, name_request
 from neurascale.core.middleware import Middleware
-from neurascale.core.wire import (
-    OrjsonParser,  # noqa: F401 - the settings find it here
-    OrjsonRenderer,
-    dumps,
-)
+from neurascale.core.wire import dumps
 
 if TYPE_CHECKING:
     # That module looks for this project's classes while it is imported: a circle at run time.

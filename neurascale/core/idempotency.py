@@ -38,6 +38,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from neurascale.core.audit import recorded
+from neurascale.core.bodies import OrjsonRenderer
 from neurascale.core.errors import (
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -45,7 +46,7 @@ from neurascale.core.errors import (
 )
 from neurascale.core.logs import name_of
 from neurascale.core.models import KeptAnswer
-from neurascale.core.wire import OrjsonRenderer, dumps
+from neurascale.core.wire import dumps
 
 MAX_KEY_LENGTH = 255
 LEASE_SECONDS = 60.0  # longer than any view waits for a worker
@@ -286,10 +287,3 @@ def _in_progress(claim: Claim) -> IdempotencyInProgressError:
         retry_after=RETRY_AFTER_SECONDS,
         suggestion="Send the same request again to get its answer.",
     )
-
-
-def prune_answers() -> int:
-    """Forget the answers that are older than `settings.IDEMPOTENCY_SECONDS`; return how many."""
-    oldest = timezone.now() - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
-    deleted, _ = KeptAnswer.objects.filter(created_at__lt=oldest).delete()
-    return deleted

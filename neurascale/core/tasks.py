@@ -1,13 +1,21 @@
-"""What workers do for the core: load, call, record the outcome."""
+"""What workers do for the core.
+
+Rule of this file, as of every app's: it imports nothing of REST framework. Each worker loads it.
+"""
 
 from __future__ import annotations
 
-from celery import shared_task
+from datetime import timedelta
 
-from neurascale.core import idempotency
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from neurascale.core.models import KeptAnswer
 
 
 @shared_task
 def prune_answers() -> None:
-    """Forget answers that nobody may ask for again."""
-    idempotency.prune_answers()
+    """Forget answers to an Idempotency-Key that are older than `settings.IDEMPOTENCY_SECONDS`."""
+    oldest = timezone.now() - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
+    KeptAnswer.objects.filter(created_at__lt=oldest).delete()

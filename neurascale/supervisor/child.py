@@ -81,7 +81,7 @@ class Child:
                 pass_fds=[announce],
                 process_group=0,  # a terminal's Ctrl-C is for the supervisor alone
                 # There is one thread here, so nothing can be locked between fork and exec.
-                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
+                preexec_fn=partial(self._settle, os.getpid()),  # noqa: PLW1509
             )
         except OSError:
             os.close(printed)
@@ -91,6 +91,11 @@ class Child:
             os.close(output)
             os.close(announce)
         return printed, announced
+
+    def _settle(self, supervisor: int) -> None:
+        """Do what a process does before it becomes the program."""
+        die_with_parent(supervisor)
+        os.nice(self.program.nice)
 
     def ask(self) -> bool:
         """Tell whether the program answers for the first time since it was started."""

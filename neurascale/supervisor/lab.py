@@ -10,6 +10,10 @@ from neurascale.core.valkey import valkey_command
 from neurascale.supervisor.program import Program, SocketProbe
 
 ACQUISITION_THREADS = 32  # boards a lab host can stream from at once
+NICE = {"default": 10, "signal": 5, "training": 15}  # of each queue's worker
+# Celery has each worker check all of the project, for which it loads every page of the portal.
+# `manage.py check` does so where it is of use: before anything is released.
+CELERY = {"CELERY_SKIP_CHECKS": "1"}
 
 
 def lab_programs(
@@ -24,7 +28,8 @@ def lab_programs(
     """Return the programs of one machine's lab, in the order of their start.
 
     What stands between a sample and a subscriber comes first: Valkey, board, acquisition and web.
-    The rest starts when those answer, or two cores would be shared too thinly.
+    The rest starts when those answer, and gives way to them for as long as it runs: training may
+    take all of the processors that nobody else wants.
 
     Parameters
     ----------
@@ -48,16 +53,17 @@ def lab_programs(
     broker = tuple(program.name for program in programs)
     if virtual_board:
         programs.append(_virtual_board(run / "virtual-cyton"))
-    boards = tuple(program.name for program in programs)
     programs += [
-        _worker("acquisition", host, f"acquisition.{host}", threads=True, needs=boards),
+        # It needs no board: a stream goes on when its port is there, and a new one is not wanted
+        # before the database is ready, for which the board does not wait.
+        _worker("acquisition", host, f"acquisition.{host}", threads=True, needs=broker),
         _web(bind, port, needs=broker),
     ]
     live = ("acquisition", "web")
     return [
         *programs,
         _beat(run / "beat-schedule", needs=live),
-        *(_worker(queue, host, queue, needs=live) for queue in ("default", "signal", "training")),
+        *(_worker(queue, host, queue, needs=live, nice=nice) for queue, nice in NICE.items()),
     ]
 
 
@@ -93,7 +99,13 @@ def _web(bind: str, port: int, *, needs: tuple[str, ...]) -> Program:
 
 
 def _worker(
-    name: str, host: str, queue: str, *, threads: bool = False, needs: tuple[str, ...]
+    name: str,
+    host: str,
+    queue: str,
+    *,
+    threads: bool = False,
+    needs: tuple[str, ...],
+    nice: int = 0,
 ) -> Program:
     pool = ("threads", ACQUISITION_THREADS) if threads else ("prefork", 1)
     # One host's workers have nothing to tell each other, and a worker that is busy must not be
@@ -106,7 +118,9 @@ def _worker(
             *("--pool", pool[0], "--concurrency", str(pool[1]), "--prefetch-multiplier", "1"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ),
+        environment=CELERY,
         needs=needs,
+        nice=nice,
     )
 
 
@@ -117,5 +131,7 @@ def _beat(schedule: Path, *, needs: tuple[str, ...]) -> Program:
             *(sys.executable, "-m", "celery", "--quiet", "-A", "neurascale.celery", "beat"),
             *("--schedule", str(schedule), "--pidfile", ""),
         ),
+        environment=CELERY,
         needs=needs,
+        nice=5,
     )

@@ -34,6 +34,8 @@ class Program:
         Programs that have to answer before this one is started for the first time.
     outlives_others : bool
         Stopped only when all others have ended.
+    nice : int
+        How much it gives way to others where processors are short, as `os.nice` takes it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Program:
     probe: Callable[[], Probe] | None = None
     needs: tuple[str, ...] = ()
     outlives_others: bool = False
+    nice: int = 0
 
 
 def announce() -> None:

@@ -129,6 +129,13 @@ def test_lines_of_all_programs_are_merged_and_prefixed(lab):
         assert re.fullmatch(rf"\d\d:\d\d:\d\d\.\d\d\d {name:<8} │ I am \d+", line)
 
 
+def test_a_program_gives_way_to_others_as_it_is_told(lab):
+    running = lab({"name": "one", "code": STAY}, {"name": "two", "code": STAY, "nice": 7})
+    running.wait_for("all answer")
+    nice = [os.getpriority(os.PRIO_PROCESS, running.pid_of(name)) for name in ("one", "two")]
+    assert nice[1] - nice[0] == 7
+
+
 def test_a_program_that_was_killed_is_started_again(lab):
     running = lab({"name": "one", "code": STAY}, {"name": "two", "code": STAY})
     first = running.pid_of("one")

@@ -14,10 +14,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from neurascale.core.bodies import OrjsonParser, OrjsonRenderer
 from neurascale.core.graphql.context import Context
 from neurascale.core.idempotency import Idempotency
 from neurascale.core.views.resources import ApiView
-from neurascale.core.wire import OrjsonParser, OrjsonRenderer
 
 SHOWN_ONCE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

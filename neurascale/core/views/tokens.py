@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from neurascale.core import services
 from neurascale.core.auth import InvalidTokenError
+from neurascale.core.bodies import FormParser, OrjsonParser
 from neurascale.core.credentials import InvalidClientError
 from neurascale.core.guard import TooManyAttemptsError
 from neurascale.core.idempotency import Idempotency
@@ -21,7 +22,6 @@ from neurascale.core.serializers import (
     Tokens,
 )
 from neurascale.core.views.resources import ApiView
-from neurascale.core.wire import FormParser, OrjsonParser
 
 NO_STORE = {"Cache-Control": "`no-store`: no cache may keep a token."}
 GRANTS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from sessions_app.models import Study
 VIRTUAL_NAME = "OpenBCI Cyton (virtual)"
 VIRTUAL_MONTAGE = ["Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2"]  # of its subject
 VIRTUAL_FILTERS = {"notch": 50, "bandpass": [1, 50]}  # of what is shown; nothing else is filtered
+
+EXPOSED = "others see tracebacks, and passwords go unencrypted; docs/security.md says what to set"
 
 
 class Command(BaseCommand):
@@ -68,6 +71,10 @@ class Command(BaseCommand):
             log.line("lab", f"ready after {time.monotonic() - began:.1f} s: {url}")
 
         log.line("lab", f"NeuraScale {__version__}, data in {settings.HOME}")
+        if settings.DEBUG and not is_loopback(settings.BIND):
+            log.line(
+                "lab", f"listens on {settings.BIND or 'all addresses'} with DEBUG=1: {EXPOSED}"
+            )
         try:
             with RunState(settings.RUN_DIR) as state:
                 for name, pid in state.end_leftovers().items():
@@ -84,11 +91,26 @@ class Command(BaseCommand):
         log.line("lab", "stopped")
 
 
+def resolve(bind: str, port: int) -> tuple[Any, ...]:
+    """Return what `socket.getaddrinfo` says first of an address to listen on."""
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    try:
+        return socket.getaddrinfo(bind or None, port, type=kind, flags=flags)[0]
+    except socket.gaierror as error:
+        raise CommandError(
+            f"Cannot listen on {bind}: {error.strerror}. Set NEURASCALE_BIND to an address of this "
+            "machine."
+        ) from error
+
+
+def is_loopback(bind: str) -> bool:
+    """Tell whether only this machine's own programs can connect to an address."""
+    return ip_address(resolve(bind, 0)[4][0]).is_loopback
+
+
 def check_port_is_free(bind: str, port: int) -> None:
     """Raise `CommandError` if another program listens where the web server should."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    family, kind, protocol, _, address = resolve(bind, port)
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
