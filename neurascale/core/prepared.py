@@ -149,12 +149,15 @@ def _faster(convert: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _from_text(convert: Callable[..., Any], value: Any, expression: Any, connection: Any) -> Any:
-    """Return the value of a JSON text as `JSONField.from_db_value` does."""
+    """Return the value of a JSON text as `JSONField.from_db_value` does.
+
+    But for whole numbers beyond 64 bits, which become floats: PostgreSQL writes 1e300 as one.
+    """
     if value is None:
         return None
     try:
         return orjson.loads(value)
-    except orjson.JSONDecodeError:  # such as NaN, which the standard library takes for JSON
+    except orjson.JSONDecodeError:  # such as half a surrogate pair, which Python reads
         return convert(value, expression, connection)
 
 
