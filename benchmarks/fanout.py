@@ -69,6 +69,15 @@ SERVERS = {
 DATA = b'{"type":"data"'
 
 
+def text_frame(message: dict) -> bytes:
+    """Return a short message as a client sends it, masked with zeros."""
+    text = orjson.dumps(message)
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+SUBSCRIBE = text_frame({"type": "subscribe", "device_id": DEVICE})
+
+
 @dataclass
 class Figures:
     """What one run measured.
@@ -112,11 +121,10 @@ class Subscriber(asyncio.Protocol):
         self.is_open = False
         self.n_packets = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the upgrade, and for the device."""
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Ask for the upgrade."""
+        self.transport = transport
         transport.write(self.head)
-        text = orjson.dumps({"type": "subscribe", "device_id": DEVICE})
-        transport.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)  # masked with zeros
 
     def data_received(self, data: bytes) -> None:
         """Count the packets in what came."""
@@ -126,6 +134,7 @@ class Subscriber(asyncio.Protocol):
             if not separator:
                 return
             self.is_open, self.buffer = True, rest
+            self.transport.write(SUBSCRIBE)
         now_ms = time.time_ns() / 1e6
         start = 0
         while (end := frame_end(self.buffer, start)) is not None:
@@ -240,8 +249,11 @@ def connect_and_never_read(port: int, head: bytes) -> socket.socket:
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     peer.connect(("127.0.0.1", port))
-    text = orjson.dumps({"type": "subscribe", "device_id": DEVICE})
-    peer.sendall(head + bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+    peer.sendall(head)
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += peer.recv(1)
+    peer.sendall(SUBSCRIBE)
     return peer
 
 

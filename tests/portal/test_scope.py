@@ -85,6 +85,17 @@ def test_a_page_that_is_opened_while_a_session_records_knows_it(lab, portal, sco
     expect(again.button("record")).to_have_text("● Record")
 
 
+def test_every_study_can_be_chosen_however_many_there_are(lab, portal):
+    with lab.api() as api:
+        for number in range(51):  # a page has fifty
+            api.post("studies", json={"name": f"study {number}"}).raise_for_status()
+        total = api.get("studies").json()["pagination"]["total"]
+    scope = portal.scope(lab.device_id())
+    options = scope.part("study").locator("option")
+    expect(options.filter(has_text="study 50")).to_have_count(1)
+    assert options.count() >= total > 50
+
+
 def test_pause_freezes_the_picture_while_the_stream_goes_on(portal, scope):
     scope.button("pause").click()
     expect(scope.button("pause")).to_have_text("Resume")

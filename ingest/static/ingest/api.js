@@ -22,6 +22,19 @@ export async function call(method, path, body) {
   throw new Error(sentence(content.error ?? { message: `The server answered ${answer.status}.` }));
 }
 
+/** Return all rows of a list, however many pages it has; `plural` is its path and its name. */
+export async function all(plural) {
+  const rows = [];
+  let path = plural;
+  while (path) {
+    const page = await call("GET", path);
+    rows.push(...page[plural]);
+    const { next } = page.pagination;
+    path = next && `${plural}${new URL(next, location.href).search}`;
+  }
+  return rows;
+}
+
 /** Return an error of the server as people read it: what is the matter, and what to do. */
 export function sentence({ message, details }) {
   const whole = /[.!?]$/.test(message) ? message : `${message}.`;

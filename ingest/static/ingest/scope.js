@@ -1,6 +1,6 @@
 /** The live scope of a device's page: what the server says, what people do, and the picture. */
 
-import { LoggedOut, call, sentence } from "./api.js";
+import { LoggedOut, all, call, sentence } from "./api.js";
 import { Feed } from "./feed.js";
 import { Panel } from "./panel.js";
 import { Ring } from "./ring.js";
@@ -278,7 +278,7 @@ setInterval(count, 1000);
 panel.showChannels(names);
 panel.showStatus(facts.status);
 attempt(async () => {
-  const { studies } = await call("GET", "studies");
+  const studies = await all("studies");
   panel.part("study").append(...studies.map(({ name, study_id }) => new Option(name, study_id)));
 });
 requestAnimationFrame(frame);
