@@ -16,20 +16,45 @@ from ingest.store import codec
 from ingest.store.gaps import Missing
 from neurascale.core.chunk import Chunk, GapReason
 
-# This runs 25 times a second for every board, so these statements do without the ORM, which would
-# take longer than the database does.
-_ADVANCE = """
+
+class Statement:
+    """A statement for the driver itself.
+
+    This runs 25 times a second for every board: the ORM would take longer than the database does,
+    and Django's cursors, which note down each statement where `settings.DEBUG` is set, as long.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self._sql = {"postgresql": sql, "sqlite": sql.replace("%s", "?")}
+
+    def __call__(self, *parameters: object) -> int:
+        """Do it, and return how many rows it changed."""
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            cursor = connection.connection.execute(self._sql[connection.vendor], parameters)
+        return int(cursor.rowcount)
+
+
+_ADVANCE_SQL = """
     UPDATE ingest_stream SET next_sample = %s, next_sequence = %s
     WHERE id = %s AND lease_holder = %s AND next_sample = %s
 """
-_INSERT_BLOCK = """
+_BLOCK_SQL = """
     INSERT INTO ingest_block (stream_id, first_sample, n_times, sequence, time_ns, payload, aux)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-_INSERT_WINDOW = """
+_ADVANCE = Statement(_ADVANCE_SQL)
+_INSERT_BLOCK = Statement(_BLOCK_SQL + "VALUES (%s, %s, %s, %s, %s, %s, %s)")
+# Both at once, which SQLite cannot do: one way to the server instead of four.
+_ADVANCE_AND_INSERT = Statement(
+    f"""
+    WITH advanced AS ({_ADVANCE_SQL} RETURNING id) {_BLOCK_SQL}
+    SELECT id, %s::bigint, %s::integer, %s::bigint, %s::bigint, %s::bytea, %s::bytea FROM advanced
+    """  # noqa: S608 (of constants)
+)
+_INSERT_WINDOW = Statement("""
     INSERT INTO ingest_qualitywindow (stream_id, first_sample, n_times, verdicts, has_artifact)
     VALUES (%s, %s, %s, %s, %s)
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,38 +144,35 @@ class BlockWriter:
         if chunk.first_sample > self.next_sample:
             length = chunk.first_sample - self.next_sample
             gap = Missing(self.next_sample, length, (chunk.gap or GapReason.LOST).value)
-        # Whoever has a transaction already takes all of it back if this fails.
-        with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-            cursor.execute(
-                _ADVANCE,
-                [chunk.stop_sample, next_sequence, self.stream.pk, self.holder, self.next_sample],
-            )
-            if cursor.rowcount != 1:
+        advance = (chunk.stop_sample, next_sequence, self.stream.pk, self.holder, self.next_sample)
+        block = (chunk.first_sample, chunk.n_times, sequence, chunk.time_ns, payload, aux)
+        if connection.vendor == "postgresql" and gap is None and not windows:
+            if not _ADVANCE_AND_INSERT(*advance, *block):
                 return None
-            cursor.execute(
-                _INSERT_BLOCK,
-                [
-                    *(self.stream.pk, chunk.first_sample, chunk.n_times, sequence),
-                    *(chunk.time_ns, payload, aux),
-                ],
-            )
-            if gap is not None:
-                Gap.objects.create(
-                    stream=self.stream,
-                    first_sample=gap.first_sample,
-                    n_times=gap.n_times,
-                    reason=gap.reason,
-                )
-            for window in windows:
-                cursor.execute(
-                    _INSERT_WINDOW,
-                    [
-                        *(self.stream.pk, window.first_sample, window.n_times),
-                        *(orjson.dumps(window.verdicts).decode(), bool(window.has_artifact)),
-                    ],
-                )
+        else:
+            # Whoever has a transaction already takes all of it back if this fails.
+            with transaction.atomic(savepoint=False):
+                if not _ADVANCE(*advance):
+                    return None
+                _INSERT_BLOCK(self.stream.pk, *block)
+                self._insert_beside(gap, windows)
         self.next_sample, self._next_sequence = chunk.stop_sample, next_sequence
         return Stored(sequence, gap)
+
+    def _insert_beside(self, gap: Missing | None, windows: Sequence[Window]) -> None:
+        """Write what few chunks come with."""
+        if gap is not None:
+            Gap.objects.create(
+                stream=self.stream,
+                first_sample=gap.first_sample,
+                n_times=gap.n_times,
+                reason=gap.reason,
+            )
+        for window in windows:
+            _INSERT_WINDOW(
+                *(self.stream.pk, window.first_sample, window.n_times),
+                *(orjson.dumps(window.verdicts).decode(), bool(window.has_artifact)),
+            )
 
     def _look_again(
         self, chunk: Chunk, payload: bytes, aux: bytes | None, windows: Sequence[Window]
