@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.http_load import serve_orders
+from benchmarks.http_load import PRODUCTION, serve_orders
 from tests.environment import spawn  # starts a Valkey, and PostgreSQL if asked
 from tests.machine import ROOT, answers_http, find_free_port
 
@@ -106,7 +106,7 @@ def main() -> int:
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
     options = parser.parse_args()
     is_good = True
-    os.environ |= {"DJANGO_SETTINGS_MODULE": "benchmarks.http_settings", "DEBUG": "0"}
+    os.environ |= PRODUCTION
     prepared = Path(os.environ["NEURASCALE_HOME"]) / "requests"
     command = [sys.executable, "-m", "benchmarks.http_lab", str(max(CONNECTIONS)), str(prepared)]
     subprocess.run(command, cwd=ROOT, check=True)

@@ -14,6 +14,13 @@ EXPECTED = {"trivial": b"200", "devices": b"200"}  # status; 201 for the others
 
 Prepared = dict[str, list[list[bytes]]]
 
+# Of the servers that are asked. Whoever asks is on this machine, and has no certificate.
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "benchmarks.http_settings",
+    "DEBUG": "0",
+    "NEURASCALE_SSL_REDIRECT": "0",
+}
+
 
 class Connection(asyncio.Protocol):
     """One keep-alive connection that always has one request under way."""

@@ -17,13 +17,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from benchmarks.http_load import PRODUCTION, requests
 from tests import environment  # noqa: F401 - first: a home, a Valkey, a database
 
-os.environ |= {"DJANGO_SETTINGS_MODULE": "benchmarks.http_settings", "DEBUG": "0"}
+os.environ |= PRODUCTION
 os.environ |= {"LOG_LEVEL": "INFO", "ALLOWED_HOSTS": "127.0.0.1"}
 
 from benchmarks.http_lab import KINDS, prepare
-from benchmarks.http_load import requests
 from neurascale.wsgi import application
 
 N_REQUESTS = 200

@@ -41,7 +41,7 @@ class Broadcaster:
     """Tell whoever watches a device, from a plain loop that must not be held up.
 
     It owns one event loop and with it one connection to the channel layer, for as long as it
-    lives: opening them for every message costs milliseconds. A broker that is away costs 40 ms,
+    lives: opening them for every message costs milliseconds. A broker that goes away costs 40 ms,
     then nothing for a tenth of a second, and so on up to a second; what is not told meanwhile is
     left out.
 
@@ -56,6 +56,7 @@ class Broadcaster:
         self.n_dropped = 0
         self._loop = asyncio.new_event_loop()
         self._pause = 0.0
+        self._patience = PATIENCE_SECONDS
         self._quiet_until = 0.0
 
     def packet(self, packet: Packet) -> None:
@@ -83,8 +84,10 @@ class Broadcaster:
         if time.monotonic() < self._quiet_until:
             self.n_dropped += 1
             return
+        # To connect takes longer than to tell, and is done once.
+        seconds, self._patience = self._patience, STALL_SECONDS
         try:
-            self._loop.run_until_complete(_publish(self.device_id, message, STALL_SECONDS))
+            self._loop.run_until_complete(_publish(self.device_id, message, seconds))
         except LAYER_ERRORS as error:
             self._lost(error)
         else:
