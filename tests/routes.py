@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.contrib import admin
+from django.db.models import Model
 from django.urls import URLPattern, URLResolver, get_resolver
 
 API = "v1/"
@@ -98,3 +100,9 @@ def _walk(resolver: URLResolver, before: str) -> Iterator[Path]:
             }
             actions = {m: name for m, name in actions.items() if m in METHODS}
             yield Path(here, entry.name, callback, view, actions)
+
+
+def rooms() -> list[type[Model]]:
+    """Return the models that have pages in the portal."""
+    assert get_resolver().url_patterns  # whoever loads the URLs opens the rooms
+    return sorted(admin.site._registry, key=lambda model: model._meta.label)

@@ -32,7 +32,7 @@ from tests.ingest.factories import make_device, make_stream
 from tests.ingest.ingestions import PATH, message, samples
 from tests.ingest.rest import Program
 from tests.lab.board import Board
-from tests.routes import Route, api_routes, unsafe_routes
+from tests.routes import Route, api_routes, rooms, unsafe_routes
 
 pytestmark = pytest.mark.django_db
 
@@ -271,7 +271,7 @@ NEW: dict[type[Model], dict[str, Any]] = {
     },
     Study: {"name": "naps"},
 }
-ROOMS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+ROOMS = rooms()
 
 
 def url_of(model: type[Model], *parts: Any) -> str:

@@ -1,12 +1,11 @@
 """The rooms of the portal: every page opens, and the actions of the lists do what they say."""
 
 import pytest
-from django.contrib import admin
 from playwright.sync_api import expect
 
-ROOMS = sorted(
-    f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry
-)
+from tests.routes import rooms
+
+ROOMS = [f"{model._meta.app_label}/{model._meta.model_name}" for model in rooms()]
 
 
 @pytest.fixture
