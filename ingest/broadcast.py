@@ -43,7 +43,7 @@ class Broadcaster:
     It owns one event loop and with it one connection to the channel layer, for as long as it
     lives: opening them for every message costs milliseconds. A broker that goes away costs 40 ms,
     then nothing for a tenth of a second, and so on up to a second; what is not told meanwhile is
-    left out.
+    left out. The first message may take a second, since it connects.
 
     Parameters
     ----------
