@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -107,7 +106,7 @@ async def test_seats_of_a_process_elsewhere_come_back_when_its_lease_ends(make, 
 
 
 async def test_seats_of_a_process_that_was_killed_here_come_back_at_once(make, broker):
-    process = spawn([sys.executable, "-c", "input()"])
+    process = spawn(["sleep", "infinity"])
     one, other = make(), make()
     one._holder = f"{here()}|{process.pid}|{start_time(process.pid)}|a"
     assert await one.take(OWNER, limit=1)
@@ -181,7 +180,7 @@ async def test_what_nobody_closes_ends_with_its_loop(broker):
 
 
 def test_a_killed_process_is_gone_however_it_was_killed():
-    process = spawn([sys.executable, "-c", "input()"])
+    process = spawn(["sleep", "infinity"])
     holder = f"{here()}|{process.pid}|{start_time(process.pid)}|a"
     assert not is_dead(holder)
     process.send_signal(signal.SIGKILL)

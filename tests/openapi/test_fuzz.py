@@ -3,12 +3,13 @@
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 
 from tests.openapi import fuzz
 from tests.web import serve
 
 schema = fuzz.load()
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 20  # of the workflows
 within_reason = settings(
     max_examples=fuzz.EXAMPLES,
     stateful_step_count=12,
@@ -52,7 +53,11 @@ def test_what_was_made_can_be_used_and_what_was_removed_is_gone(web, transaction
             if response.status_code < 300:
                 followed[case.operation.label] += 1
 
-    Workflow.run(settings=settings(within_reason, max_examples=3 * fuzz.EXAMPLES))
-    # Sessions were made, and something was done with what has such an id.
-    assert followed["POST /v1/sessions"]
-    assert any("{session_id}" in label for label in followed)
+    # What is tried depends on what was answered, so no one seed is sure to get this far: sessions
+    # were made, and something was done with what has such an id.
+    for number in range(MOST_ROUNDS):
+        seed(number)(Workflow).run(settings=settings(within_reason, max_examples=fuzz.EXAMPLES))
+        used = any("{session_id}" in label for label in followed)
+        if number + 1 >= FEWEST_ROUNDS and followed["POST /v1/sessions"] and used:
+            return
+    pytest.fail(f"no session was made and used: {followed}")
