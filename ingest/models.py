@@ -127,7 +127,10 @@ class Stream(models.Model):
 class Block(models.Model):
     """Consecutive samples as they came: never filtered, never changed."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="blocks")
+    # Not indexed on its own: a constraint begins with it.
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="blocks", db_index=False
+    )
     first_sample = models.BigIntegerField()
     n_times = models.PositiveIntegerField()
     sequence = models.BigIntegerField(null=True, help_text="Packet number of the device.")
@@ -151,7 +154,10 @@ class Block(models.Model):
 class Gap(models.Model):
     """Samples that are missing, and why."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="gaps")
+    # Not indexed on its own: a constraint begins with it.
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="gaps", db_index=False
+    )
     first_sample = models.BigIntegerField()
     n_times = models.BigIntegerField()
     reason = models.CharField(max_length=20, choices=[(r.value, r.value) for r in GapReason])
@@ -196,7 +202,10 @@ class Segment(models.Model):
 class QualityWindow(models.Model):
     """What `ingest.quality` found in one second of stored signal."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="quality_windows")
+    # Not indexed on its own: a constraint begins with it.
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="quality_windows", db_index=False
+    )
     first_sample = models.BigIntegerField()
     n_times = models.PositiveIntegerField()
     verdicts = models.JSONField(help_text="One word a channel, in row order.")
@@ -218,7 +227,10 @@ class Ingestion(models.Model):
     """Samples that a program sent over REST: answered when they are durable."""
 
     public_id = PublicIdField(prefix="ing_")
-    client = models.ForeignKey(Client, on_delete=models.SET_NULL, null=True, related_name="+")
+    # Not indexed on its own: a constraint begins with it.
+    client = models.ForeignKey(
+        Client, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="ingestions")
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="ingestions")
     first_sample = models.BigIntegerField()

@@ -13,11 +13,15 @@ handler500 = "neurascale.core.api.server_error"
 
 admin.autodiscover()
 
+# What is asked for most often comes first: Django tries one after the other.
+V1 = [
+    path("", include("ingest.urls")),
+    path("", include("devices.urls")),
+    path("", include("sessions_app.urls")),
+    path("", include("neurascale.core.urls")),
+]
 urlpatterns = [
-    path("v1/", include("neurascale.core.urls")),
-    path("v1/", include("ingest.urls")),
-    path("v1/", include("sessions_app.urls")),
-    path("v1/", include("devices.urls")),
+    path("v1/", include(V1)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("graphql", doors.view, name="graphql"),

@@ -14,6 +14,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from ingest.models import Block, Gap, Ingestion, QualityWindow, Segment, Stream
 from neurascale.core.prepared import Prepared, Slot
+from neurascale.core.statements import Statement
 from sessions_app.models import Session
 
 _SEGMENTS = Prepared(
@@ -26,12 +27,12 @@ _SEGMENTS = Prepared(
         )
     )
 )
-_EXTEND = "UPDATE ingest_segment SET stop_sample = %s WHERE id = %s"
+_EXTEND = Statement("UPDATE ingest_segment SET stop_sample = %s WHERE id = %s")
 _FIELDS = (
     *("public_id", "client_id", "session_id", "stream_id", "first_sample", "n_times"),
     *("metadata", "idempotency_key", "request_hash", "processing_time_ms", "created_at"),
 )
-_INSERT = (
+_INSERT = Statement(
     f"INSERT INTO ingest_ingestion ({', '.join(_FIELDS)}) "  # noqa: S608 - constants
     f"VALUES ({', '.join(['%s'] * len(_FIELDS))}) RETURNING id"
 )
@@ -124,8 +125,7 @@ def end_of(stream: int) -> End:
 
 def extend(piece: Piece, stop: int) -> None:
     """Make a segment longer."""
-    with connection.cursor() as cursor:
-        cursor.execute(_EXTEND, [stop, piece.pk])
+    _EXTEND(stop, piece.pk)
 
 
 def insert(ingestion: Ingestion) -> None:
@@ -135,7 +135,5 @@ def insert(ingestion: Ingestion) -> None:
         "created_at": connection.ops.adapt_datetimefield_value(ingestion.created_at),
     }
     values = [changed.get(name, getattr(ingestion, name)) for name in _FIELDS]
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
-        ingestion.pk = cursor.fetchone()[0]
+    (ingestion.pk,) = _INSERT.first(*values) or (None,)
     ingestion._state.adding = False

@@ -15,26 +15,9 @@ from ingest.quality import Window
 from ingest.store import codec
 from ingest.store.gaps import Missing
 from neurascale.core.chunk import Chunk, GapReason
+from neurascale.core.statements import Statement
 
-
-class Statement:
-    """A statement for the driver itself.
-
-    This runs 25 times a second for every board: the ORM would take longer than the database does,
-    and Django's cursors, which note down each statement where `settings.DEBUG` is set, as long.
-    """
-
-    def __init__(self, sql: str) -> None:
-        self._sql = {"postgresql": sql, "sqlite": sql.replace("%s", "?")}
-
-    def __call__(self, *parameters: object) -> int:
-        """Do it, and return how many rows it changed."""
-        connection.ensure_connection()
-        with connection.wrap_database_errors:
-            cursor = connection.connection.execute(self._sql[connection.vendor], parameters)
-        return int(cursor.rowcount)
-
-
+# These run 25 times a second for every board: the ORM would take longer than the database does.
 _ADVANCE_SQL = """
     UPDATE ingest_stream SET next_sample = %s, next_sequence = %s
     WHERE id = %s AND lease_holder = %s AND next_sample = %s

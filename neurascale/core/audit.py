@@ -24,6 +24,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from neurascale.core.actor import actor, edge
 from neurascale.core.models import AuditEntry, AuditHead, make_public_id
+from neurascale.core.statements import Statement
 from neurascale.core.turns import turn
 
 GENESIS = "0" * 64  # the seal before the first
@@ -36,9 +37,16 @@ _FIELDS = (
     *("sequence", "public_id", "at", "actor_kind", "actor_id", "actor_name", "address"),
     *("request_id", "verb", "object_id", "study_id", "details", "previous"),
 )
-_LOCK_HEAD = "SELECT sequence, seal FROM core_audithead WHERE id = %s"
-_MOVE_HEAD = "UPDATE core_audithead SET sequence = %s, seal = %s, mark = %s WHERE id = %s"
-_INSERT = (
+_READ_HEAD = "SELECT sequence, seal FROM core_audithead WHERE id = %s"
+# On SQLite a transaction has the only write lock from its first statement on.
+_LOCK_HEAD = {
+    "sqlite": Statement(_READ_HEAD),
+    "postgresql": Statement(f"{_READ_HEAD} FOR UPDATE"),
+}
+_MOVE_HEAD = Statement(
+    "UPDATE core_audithead SET sequence = %s, seal = %s, mark = %s WHERE id = %s"
+)
+_INSERT = Statement(
     f"INSERT INTO core_auditentry ({', '.join(_FIELDS)}, seal) "  # noqa: S608 - constants
     f"VALUES ({', '.join(['%s'] * (len(_FIELDS) + 1))})"
 )
@@ -131,43 +139,34 @@ def name_of(thing: Any) -> str:
 def _append(notes: Sequence[_Note]) -> None:
     """Write entries at the end of the chain; the caller has a transaction."""
     who, where, now = actor(), edge(), timezone.now()
-    with connection.cursor() as cursor:
-        sequence, seal = _lock_head(cursor)
-        rows: list[list[Any]] = []
-        for note in notes:
-            sequence += 1
-            values = {
-                "sequence": sequence,
-                "public_id": make_public_id("aud_"),
-                "at": now,
-                "actor_kind": who.kind,
-                "actor_id": who.id[:200],
-                "actor_name": who.name[:200],
-                "address": where.address[:64],
-                "request_id": where.request_id[:64],
-                "verb": note.verb,
-                "object_id": note.object_id[:200],
-                "study_id": note.study_id,
-                "details": canonical(note.details).decode(),
-                "previous": seal,
-            }
-            seal = seal_of(values)
-            rows.append(
-                [
-                    connection.ops.adapt_datetimefield_value(now) if name == "at" else value
-                    for name, value in [*values.items(), ("seal", seal)]
-                ]
-            )
-        cursor.executemany(_INSERT, rows)
-        cursor.execute(_MOVE_HEAD, [sequence, seal, mark_of(sequence, seal), HEAD_PK])
+    at = connection.ops.adapt_datetimefield_value(now)
+    sequence, seal = _lock_head()
+    for note in notes:
+        sequence += 1
+        values = {
+            "sequence": sequence,
+            "public_id": make_public_id("aud_"),
+            "at": now,
+            "actor_kind": who.kind,
+            "actor_id": who.id[:200],
+            "actor_name": who.name[:200],
+            "address": where.address[:64],
+            "request_id": where.request_id[:64],
+            "verb": note.verb,
+            "object_id": note.object_id[:200],
+            "study_id": note.study_id,
+            "details": canonical(note.details).decode(),
+            "previous": seal,
+        }
+        seal = seal_of(values)
+        _INSERT(*(values | {"at": at}).values(), seal)
+    _MOVE_HEAD(sequence, seal, mark_of(sequence, seal), HEAD_PK)
 
 
-def _lock_head(cursor: Any) -> tuple[int, str]:
+def _lock_head() -> tuple[int, str]:
     """Return the end of the chain, held until the transaction ends; a new chain begins here."""
-    # On SQLite a transaction has the only write lock from its first statement on.
-    query = _LOCK_HEAD + (" FOR UPDATE" if connection.features.has_select_for_update else "")
-    cursor.execute(query, [HEAD_PK])
-    row = cursor.fetchone()
+    lock = _LOCK_HEAD[connection.vendor]
+    row = lock.first(HEAD_PK)
     if row is None:
         # Were there entries already, theirs would be the number 1: nothing can be appended to a
         # chain whose end was taken away.
@@ -175,8 +174,9 @@ def _lock_head(cursor: Any) -> tuple[int, str]:
             [AuditHead(pk=HEAD_PK, sequence=0, seal=GENESIS, mark=mark_of(0, GENESIS))],
             ignore_conflicts=True,
         )
-        cursor.execute(query, [HEAD_PK])
-        row = cursor.fetchone()
+        row = lock.first(HEAD_PK)
+    if row is None:
+        raise LookupError("The audit log has no end to append to")
     return int(row[0]), str(row[1])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
@@ -128,9 +128,9 @@ def scopes_of(principal: Principal | AnonymousUser | None) -> frozenset[Scope]:
     roles allow that their groups are named after, and at least what a viewer may.
     """
     if isinstance(principal, Client):
-        granted = _with_implied(principal.scopes)
+        granted = _with_implied(*principal.scopes)
         if principal.claims is not None:
-            granted &= _with_implied(str(principal.claims.get("scope", "")).split())
+            granted &= _with_implied(*str(principal.claims.get("scope", "")).split())
         return granted
     if (
         not isinstance(principal, AbstractBaseUser)
@@ -144,9 +144,10 @@ def scopes_of(principal: Principal | AnonymousUser | None) -> frozenset[Scope]:
     return _VIEWER.union(*(ROLES[name] for name in groups if name in ROLES))
 
 
-def _with_implied(names: Iterable[str]) -> frozenset[Scope]:
+@lru_cache(maxsize=256)
+def _with_implied(*names: str) -> frozenset[Scope]:
     """Return the scopes among names, and with ``admin`` every one."""
-    granted = frozenset(Scope) & set(names)
+    granted = frozenset(scope for scope in Scope if scope in names)
     return EVERYTHING if Scope.ADMIN in granted else granted
 
 

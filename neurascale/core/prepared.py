@@ -20,10 +20,14 @@ from functools import partial
 from typing import Any
 
 import orjson
-from django.db import connection
-from django.db.models import Expression, Field, JSONField, QuerySet
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.models import Expression, Field, JSONField, Model, QuerySet
+from django.db.models.base import ModelState
 from django.db.models.query import ValuesListIterable, get_related_populators
+from django.db.models.signals import post_init, pre_init
 from django.db.transaction import TransactionManagementError
+
+from neurascale.core.statements import Statement
 
 
 class Slot(Expression):
@@ -50,8 +54,8 @@ class _Plan:
 
     Parameters
     ----------
-    sql : str
-        The statement.
+    statement : Statement
+        What the database is asked.
     params : sequence
         Its parameters; a `Slot` where one is filled in.
     converters : sequence of (int, list of callable, Expression)
@@ -62,7 +66,7 @@ class _Plan:
         Whether the rows are locked, for which there has to be a transaction.
     """
 
-    sql: str
+    statement: Statement
     params: Sequence[Any]
     converters: Sequence[tuple[int, list[Callable[..., Any]], Any]]
     make: Callable[[Any], Any]
@@ -86,12 +90,14 @@ class Prepared:
     def all(self, **values: Any) -> list[Any]:
         """Return what the query yields with these values."""
         plan = self._plan or self._prepare()
+        # Itself and not Django's proxy, which looks for it anew with each attribute.
+        connection = connections[DEFAULT_DB_ALIAS]
         if plan.locks and not connection.in_atomic_block:
             raise TransactionManagementError("Rows can be locked in a transaction only")
-        params = [_adapted(values[p.name]) if type(p) is Slot else p for p in plan.params]
-        with connection.cursor() as cursor:
-            cursor.execute(plan.sql, params)
-            found = cursor.fetchall()
+        params = [
+            _adapted(values[p.name], connection) if type(p) is Slot else p for p in plan.params
+        ]
+        found = plan.statement.rows(params)
         if not plan.converters:
             return [plan.make(row) for row in found]
         rows = [list(row) for row in found]
@@ -115,7 +121,7 @@ class Prepared:
         return self._plan
 
 
-def _adapted(value: Any) -> Any:
+def _adapted(value: Any, connection: Any) -> Any:
     """Return a value as the database takes it."""
     if isinstance(value, datetime):
         return connection.ops.adapt_datetimefield_value(value)
@@ -127,7 +133,7 @@ def _plan_of(query: QuerySet[Any, Any]) -> _Plan:
     sql, params = compiler.as_sql()
     converters = compiler.get_converters([expression for expression, _, _ in compiler.select])
     return _Plan(
-        sql=sql,
+        statement=Statement(sql),
         params=tuple(params),
         converters=[
             (position, [_faster(convert) for convert in chain], expression)
@@ -176,8 +182,10 @@ def _maker(compiler: Any, alias: str) -> Callable[[Sequence[Any]], Any]:
     populators = get_related_populators(info, select, alias)  # type: ignore[call-arg]  # of Django 6
     annotations = tuple((compiler.annotation_col_map or {}).items())
 
+    new = partial(_instance, model) if _is_plain(model) else model.from_db
+
     def make(row: Sequence[Any]) -> Any:
-        instance = model.from_db(alias, names, row[first:stop])
+        instance = new(alias, names, row[first:stop])
         for populator in populators:
             populator.populate(row, instance)
         for name, position in annotations:
@@ -185,3 +193,22 @@ def _maker(compiler: Any, alias: str) -> Callable[[Sequence[Any]], Any]:
         return instance
 
     return make
+
+
+def _is_plain(model: type[Model]) -> bool:
+    """Tell whether nobody has said that more is to be done when an instance is made."""
+    return (
+        model.__init__ is Model.__init__
+        and model.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
+        and not pre_init.has_listeners(model)
+        and not post_init.has_listeners(model)
+    )
+
+
+def _instance(model: type[Model], alias: str, names: Sequence[str], row: Sequence[Any]) -> Model:
+    """Return an instance as `Model.from_db` does, without a signal and a loop over the fields."""
+    instance = model.__new__(model)
+    state = instance._state = ModelState()
+    state.adding, state.db = False, alias
+    instance.__dict__.update(zip(names, row, strict=True))
+    return instance

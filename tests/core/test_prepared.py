@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 from django.db.models import F, JSONField, Value
+from django.db.models.signals import post_init
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
@@ -64,6 +65,35 @@ def test_tuples_and_annotations_are_those_of_the_query(streams):
     )
     found = annotated.first(port="/dev/1")
     assert (found.where, found.seven) == ("/dev/1", 7)
+
+
+def test_whoever_wants_to_know_of_an_instance_is_told(streams):
+    seen = []
+
+    def note(instance, **_):
+        seen.append(instance.public_id)
+
+    post_init.connect(note, sender=Device)
+    try:
+        found = Prepared(lambda: Device.objects.order_by("pk")).all()
+    finally:
+        post_init.disconnect(note, sender=Device)
+    assert seen == [device.public_id for device in found]
+
+
+def test_what_was_left_out_is_looked_up_when_it_is_asked_for(streams):
+    prepared = Prepared(lambda: Stream.objects.only("sfreq").filter(pk=Slot("pk")))
+    found = prepared.first(pk=streams[1].pk)
+    assert found.get_deferred_fields() >= {"public_id", "device_id"}
+    assert found.public_id == streams[1].public_id
+    assert found.device == streams[1].device
+
+
+def test_an_instance_can_be_changed_and_saved(streams):
+    device = Prepared(lambda: Device.objects.filter(port=Slot("port"))).first(port="/dev/1")
+    device.name = "another"
+    device.save(update_fields=["name"])
+    assert [d.name for d in Device.objects.order_by("pk")] == ["Cyton", "another", "Cyton"]
 
 
 def test_nothing_is_none_and_an_empty_list(streams):

@@ -1,0 +1,65 @@
+"""Statements of hot paths, given to the driver itself.
+
+Django's cursors note down each statement where `settings.DEBUG` is set, translate its placeholders
+and ask whoever may want to wrap it, which takes about as long as the database does for a row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+_PLACEHOLDER = re.compile(r"(?<!%)%s")
+
+
+class Statement:
+    """A statement without Django on its way; unless somebody watches, as tests do.
+
+    Parameters
+    ----------
+    sql : str
+        As Django takes it: with ``%s`` for each value, and ``%%`` for a per cent sign.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self._of_sqlite = _PLACEHOLDER.sub("?", sql).replace("%%", "%")
+
+    def __call__(self, *values: object) -> int:
+        """Do it, and return how many rows it changed."""
+        return int(self.execute(values).rowcount)
+
+    def first(self, *values: object) -> Sequence[Any] | None:
+        """Do it, and return the first row that it gives."""
+        rows = self.rows(values)
+        return rows[0] if rows else None
+
+    def rows(self, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Do it, and return the rows that it gives."""
+        cursor = self.execute(values)
+        with connections[DEFAULT_DB_ALIAS].wrap_database_errors:
+            rows: list[Sequence[Any]] = cursor.fetchall()
+            return rows
+
+    def execute(self, values: Sequence[Any]) -> Any:
+        """Do it, and return the driver's cursor.
+
+        Raises
+        ------
+        TransactionManagementError
+            If the transaction is broken, and has to be rolled back first.
+        """
+        connection = connections[DEFAULT_DB_ALIAS]
+        if connection.force_debug_cursor or connection.execute_wrappers:
+            watched = connection.cursor()
+            watched.execute(self.sql, values)
+            return watched
+        connection.ensure_connection()
+        connection.validate_no_broken_transaction()
+        with connection.wrap_database_errors:
+            if connection.vendor == "sqlite":
+                return connection.connection.execute(self._of_sqlite, values)
+            return connection.create_cursor().execute(self.sql, values)
