@@ -38,7 +38,7 @@ MAX_MESSAGE_BYTES = 2**20
 PING_SECONDS = 20
 PONG_SECONDS = 30
 HANDSHAKE_SECONDS = 5
-GOODBYE_SECONDS = 2.0  # for peers to answer a close frame, and for requests under way
+GOODBYE_SECONDS = 2.0  # at least, for peers to answer a close frame; and for requests under way
 SHUTDOWN_SECONDS = 3.0  # afterwards the process ends, whatever threads still do
 BACKLOG = 1024  # a lab's clients come back all at once after a restart
 # The kernel's default grows to megabytes: minutes of signal between us and knowing of a slow peer.
@@ -171,8 +171,14 @@ class Server(DaphneServer):
     # --- beginning and end -----------------------------------------------------------------------
 
     def _make_ready(self) -> None:
-        """Say why a connection fails (1009, 1002 …), where Autobahn would cut the line."""
-        self.ws_factory.setProtocolOptions(failByDrop=False)
+        """Say why a connection fails (1009, 1002 …), and give peers time to answer a close frame.
+
+        Autobahn would cut the line in the first case; in the second it rounds the time when it
+        will down to a whole second, and what a peer has not read by then is lost.
+        """
+        self.ws_factory.setProtocolOptions(
+            failByDrop=False, closeHandshakeTimeout=GOODBYE_SECONDS + 1
+        )
 
     def listen_success(self, port: Any) -> None:
         """Remember a port, to close it first when the time comes."""

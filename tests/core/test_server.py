@@ -170,6 +170,16 @@ def test_an_application_may_close_with_any_code_and_say_why(server):
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "went wrong")
 
 
+def test_a_peer_may_take_a_while_to_answer_a_close_and_is_cut_off_if_it_never_does(server):
+    with server.raw_ws("leave") as slow, server.raw_ws("leave") as silent:
+        time.sleep(1.5)
+        slow.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xf3")  # fails once the line is cut
+        for peer in (slow, silent):
+            assert peer.recv(100) == b"\x88\x0c\x03\xf3went wrong"
+        with pytest.raises(ConnectionResetError):
+            silent.recv(1)
+
+
 def test_sigterm_tells_every_socket_that_the_server_restarts_and_ends_in_three_seconds(server):
     never_reads = server.raw_ws("flood")
     server.settled("sent")
