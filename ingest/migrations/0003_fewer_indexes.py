@@ -1,6 +1,6 @@
 """Indexes that no query needs: a constraint of the same table begins with the same column.
 
-Each cost every append a page. They are dropped by name: Django would copy the whole table of
+Each cost every insertion a page. They are dropped by name: Django would copy the whole table of
 samples for it on SQLite.
 """
 

@@ -135,5 +135,5 @@ def insert(ingestion: Ingestion) -> None:
         "created_at": connection.ops.adapt_datetimefield_value(ingestion.created_at),
     }
     values = [changed.get(name, getattr(ingestion, name)) for name in _FIELDS]
-    (ingestion.pk,) = _INSERT.first(*values) or (None,)
+    [(ingestion.pk,)] = _INSERT.rows(*values)
     ingestion._state.adding = False

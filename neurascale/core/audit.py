@@ -166,18 +166,17 @@ def _append(notes: Sequence[_Note]) -> None:
 def _lock_head() -> tuple[int, str]:
     """Return the end of the chain, held until the transaction ends; a new chain begins here."""
     lock = _LOCK_HEAD[connection.vendor]
-    row = lock.first(HEAD_PK)
-    if row is None:
+    found = lock.rows(HEAD_PK)
+    if not found:
         # Were there entries already, theirs would be the number 1: nothing can be appended to a
         # chain whose end was taken away.
         AuditHead.objects.bulk_create(
             [AuditHead(pk=HEAD_PK, sequence=0, seal=GENESIS, mark=mark_of(0, GENESIS))],
             ignore_conflicts=True,
         )
-        row = lock.first(HEAD_PK)
-    if row is None:
-        raise LookupError("The audit log has no end to append to")
-    return int(row[0]), str(row[1])
+        found = lock.rows(HEAD_PK)
+    [(sequence, seal)] = found
+    return sequence, seal
 
 
 # --- Seals ---------------------------------------------------------------------------------------

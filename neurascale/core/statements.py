@@ -28,23 +28,18 @@ class Statement:
         self.sql = sql
         self._of_sqlite = _PLACEHOLDER.sub("?", sql).replace("%%", "%")
 
-    def __call__(self, *values: object) -> int:
+    def __call__(self, *values: Any) -> int:
         """Do it, and return how many rows it changed."""
-        return int(self.execute(values).rowcount)
+        return int(self._execute(values).rowcount)
 
-    def first(self, *values: object) -> Sequence[Any] | None:
-        """Do it, and return the first row that it gives."""
-        rows = self.rows(values)
-        return rows[0] if rows else None
-
-    def rows(self, values: Sequence[Any]) -> list[Sequence[Any]]:
+    def rows(self, *values: Any) -> list[Sequence[Any]]:
         """Do it, and return the rows that it gives."""
-        cursor = self.execute(values)
+        cursor = self._execute(values)
         with connections[DEFAULT_DB_ALIAS].wrap_database_errors:
             rows: list[Sequence[Any]] = cursor.fetchall()
             return rows
 
-    def execute(self, values: Sequence[Any]) -> Any:
+    def _execute(self, values: Sequence[Any]) -> Any:
         """Do it, and return the driver's cursor.
 
         Raises
