@@ -1,8 +1,9 @@
 """What every test run needs before Django reads its settings: a home, a Valkey, a database.
 
 Loaded by `-p tests.environment`, because pytest-django sets Django up before any conftest.
-xdist workers inherit the environment of the process that started them, and with it these servers.
-The servers end with that process, however it ends.
+Each process that runs tests has a home and a Valkey of its own, so that queues, groups and counters
+of one are nothing to the others. PostgreSQL is started once: pytest-django makes each process a
+database of its own. The servers end with the process that started them, however it ends.
 """
 
 from __future__ import annotations
@@ -104,12 +105,14 @@ def start_postgresql(home: Path) -> str:
 if IS_CONTROLLER:
     home = Path(tempfile.mkdtemp(prefix="ns-test-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    (home / "static").mkdir()  # WhiteNoise warns where it finds no such folder
-    os.environ["NEURASCALE_HOME"] = str(home)
     for name in SETTINGS.split():
         os.environ.pop(name, None)
-    start_valkey(home)
     if os.environ.get("NEURASCALE_TEST_DATABASE") == "postgresql":
         os.environ["DATABASE_URL"] = start_postgresql(home)
         # The threads of a test's event loop end with it, and would leave their connections open.
         os.environ["CONN_MAX_AGE"] = "0"
+else:  # in the controller's home, which goes when all workers are gone
+    home = Path(os.environ["NEURASCALE_HOME"]) / os.environ["PYTEST_XDIST_WORKER"]
+(home / "static").mkdir(parents=True)  # WhiteNoise warns where it finds no such folder
+os.environ["NEURASCALE_HOME"] = str(home)
+start_valkey(home)
