@@ -79,7 +79,7 @@ def main() -> None:
     for kind, times in spent.items():
         print(f"{kind:10}{statistics.median(times[1:]):8.3f} ms")
     for kind in sys.argv[1:]:
-        profile = cProfile.Profile()
+        profile = cProfile.Profile(time.process_time)
         ready = list(itertools.islice(streams[kind], N_REQUESTS))
         profile.enable()
         for request in ready:

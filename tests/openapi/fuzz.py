@@ -28,6 +28,7 @@ from tests.ingest.factories import make_device, make_stream
 EXAMPLES = int(os.environ.get("NEURASCALE_FUZZ_EXAMPLES", "5"))  # an operation; more finds more
 REFUSING = {"If-Match", "Content-Encoding"}  # no tag is right by chance, and no body is gzip
 CONFIG = {
+    "seed": int(os.environ.get("NEURASCALE_FUZZ_SEED", "0")),  # the same requests in each run
     "checks": {
         # 503 is what a device is answered with that does not answer; 500 is a bug.
         "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
@@ -63,6 +64,18 @@ def load() -> schemathesis.BaseSchema:
     """Return the API's schema as schemathesis sees it."""
     own = orjson.loads(orjson.dumps(document()))  # schemathesis adds links of its own to it
     return schemathesis.openapi.from_dict(own, config=SchemathesisConfig.from_dict(CONFIG))
+
+
+def operations(schema: schemathesis.BaseSchema) -> list[str]:
+    """Return the ids of all that the API can be asked."""
+    asked = [
+        operation["operationId"]
+        for path in schema.raw_schema["paths"].values()
+        for method, operation in path.items()
+        if method in {"get", "post", "put", "patch", "delete", "head", "options"}
+    ]
+    assert len(asked) == len(set(asked)) > 40
+    return asked
 
 
 def furnish() -> dict[str, str]:

@@ -32,10 +32,23 @@ def headers(transactional_db):
     return fuzz.furnish()
 
 
-@schema.parametrize()
-@within_reason
-def test_every_answer_is_as_declared(case, web, headers):
-    case.call_and_validate(base_url=web.url, headers=headers)
+def answers_of(operation):
+    """Return the test of an operation, under a name of its own.
+
+    One ``schema.parametrize()`` makes a test for each, all with the same id (schemathesis 4.32 with
+    pytest 9.2); xdist, which sends ids to its workers, then runs one of them.
+    """
+
+    @schema.include(operation_id=operation).parametrize()
+    @within_reason
+    def every_answer_is_as_declared(case, web, headers):
+        case.call_and_validate(base_url=web.url, headers=headers)
+
+    return every_answer_is_as_declared
+
+
+for operation in fuzz.operations(schema):
+    globals()[f"test_every_answer_is_as_declared_{operation}"] = answers_of(operation)
 
 
 def test_what_was_made_can_be_used_and_what_was_removed_is_gone(web, transactional_db):
