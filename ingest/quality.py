@@ -163,15 +163,15 @@ def judge(
     """
     raw = data.astype(np.float64)
     drift, mains = _nuisances(raw.shape[1], sfreq)
-    level = raw - raw @ drift @ drift.T
-    hum = level @ mains @ mains.T
-    amplitude = np.ptp(level - hum, axis=1)
-    words = np.digitize(amplitude, STEPS_UV)
-    flat = np.ptp(raw, axis=1) < FLAT_UV
-    humming = np.ptp(hum, axis=1) >= HUM_UV
-    railed = np.zeros(len(raw), dtype=bool)
+    hum = raw @ mains @ mains.T  # drift is orthogonal to it
+    amplitude = _peak_to_peak(raw - raw @ drift @ drift.T - hum)
+    words = np.digitize(amplitude, STEPS_UV).tolist()
+    noisy = (amplitude >= NOISY_UV).tolist()
+    flat = (_peak_to_peak(raw) < FLAT_UV).tolist()
+    humming = (_peak_to_peak(hum) >= HUM_UV).tolist()
+    railed = [False] * len(words)
     if full_scale_uv is not None:
-        railed = np.abs(raw).max(axis=1) >= RAILED * full_scale_uv
+        railed = (np.abs(raw).max(axis=1) >= RAILED * full_scale_uv).tolist()
     judged: list[tuple[str, str | None]] = []
     for channel, word in enumerate(words):
         if railed[channel]:
@@ -180,11 +180,17 @@ def judge(
             judged.append(("bad", "flat"))
         elif humming[channel]:
             judged.append((VERDICTS[max(word, VERDICTS.index("poor"))], "hum"))
-        elif amplitude[channel] >= NOISY_UV:
+        elif noisy[channel]:
             judged.append((VERDICTS[word], "noisy"))
         else:
             judged.append((VERDICTS[word], None))
     return judged
+
+
+def _peak_to_peak(data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the range of each channel."""
+    ranges: NDArray[np.float64] = data.max(axis=1) - data.min(axis=1)
+    return ranges
 
 
 def overall(verdicts: Iterable[str] | Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
+from django.http import HttpResponse
 from rest_framework import status
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -19,7 +20,7 @@ from ingest.serializers import ingestion_on_the_wire
 from ingest.services import ingestions
 from ingest.submission import ARROW, JSON, NPY, read_submission
 from neurascale.core.auth import Scope
-from neurascale.core.bodies import read_body
+from neurascale.core.bodies import json_response, read_body
 from neurascale.core.idempotency import REPLAYED, Idempotency, key_of
 from neurascale.core.limits import Bucket
 from neurascale.core.openapi.operation import Operation
@@ -90,7 +91,7 @@ class IngestView(ApiView):
         """How large a body may be; what is larger is answered with 413."""
         return int(settings.INGEST_MAX_BYTES)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Store samples in a session."""
         began_at = time.perf_counter()
         key = key_of(request)
@@ -110,7 +111,7 @@ class IngestView(ApiView):
             began_at=began_at,
         )
         headers = {REPLAYED: "true"} if ingestion.is_repeated else {}
-        return Response(
+        return json_response(
             ingestion_on_the_wire(ingestion), status=status.HTTP_201_CREATED, headers=headers
         )
 

@@ -44,7 +44,8 @@ _LOCK_HEAD = {
     "postgresql": Statement(f"{_READ_HEAD} FOR UPDATE"),
 }
 _MOVE_HEAD = Statement(
-    "UPDATE core_audithead SET sequence = %s, seal = %s, mark = %s WHERE id = %s"
+    "UPDATE core_audithead SET sequence = %s, seal = %s, mark = %s "
+    "WHERE id = %s AND sequence = %s AND seal = %s"
 )
 _INSERT = Statement(
     f"INSERT INTO core_auditentry ({', '.join(_FIELDS)}, seal) "  # noqa: S608 - constants
@@ -63,6 +64,16 @@ class _Note:
     details: Mapping[str, Any]
 
 
+_End = tuple[int, str]  # number and seal of the last entry
+
+
+class _Left:
+    """Where this process left the chain. That may have been rolled back, or others gone on."""
+
+    end: _End | None = None
+
+
+_left = _Left()
 _pending: ContextVar[list[_Note] | None] = ContextVar("neurascale_audit_pending", default=None)
 
 
@@ -137,10 +148,28 @@ def name_of(thing: Any) -> str:
 
 
 def _append(notes: Sequence[_Note]) -> None:
-    """Write entries at the end of the chain; the caller has a transaction."""
+    """Write entries at the end of the chain; the caller has a transaction.
+
+    Mostly the chain ends where this process left it, and then the end is moved without having been
+    read: it moves only from exactly there, whatever else happened meanwhile.
+    """
+    end = _left.end or _lock_head()
+    while True:
+        rows, new_end = _chained(notes, end)
+        if _MOVE_HEAD(*new_end, mark_of(*new_end), HEAD_PK, *end):
+            break
+        end = _lock_head()
+    for row in rows:
+        _INSERT(*row)
+    _left.end = new_end
+
+
+def _chained(notes: Sequence[_Note], end: _End) -> tuple[list[list[Any]], _End]:
+    """Return rows that follow on the end of a chain, and the end that it has then."""
     who, where, now = actor(), edge(), timezone.now()
     at = connection.ops.adapt_datetimefield_value(now)
-    sequence, seal = _lock_head()
+    sequence, seal = end
+    rows = []
     for note in notes:
         sequence += 1
         values = {
@@ -159,11 +188,11 @@ def _append(notes: Sequence[_Note]) -> None:
             "previous": seal,
         }
         seal = seal_of(values)
-        _INSERT(*(values | {"at": at}).values(), seal)
-    _MOVE_HEAD(sequence, seal, mark_of(sequence, seal), HEAD_PK)
+        rows.append([*(values | {"at": at}).values(), seal])
+    return rows, (sequence, seal)
 
 
-def _lock_head() -> tuple[int, str]:
+def _lock_head() -> _End:
     """Return the end of the chain, held until the transaction ends; a new chain begins here."""
     lock = _LOCK_HEAD[connection.vendor]
     found = lock.rows(HEAD_PK)

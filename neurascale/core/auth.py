@@ -220,9 +220,13 @@ def _backend(secret_key: str) -> Signatures:
 
 
 _CLIENT = Prepared(
-    lambda: clients_at(Slot("now")).filter(
-        ~Exists(RevokedToken.objects.filter(Q(jti=Slot("name")) | Q(jti=Slot("other_name")))),
-        public_id=Slot("public_id"),
+    lambda: (
+        clients_at(Slot("now"))
+        .filter(
+            ~Exists(RevokedToken.objects.filter(Q(jti=Slot("name")) | Q(jti=Slot("other_name")))),
+            public_id=Slot("public_id"),
+        )
+        .order_by()
     )
 )
 

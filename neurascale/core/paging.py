@@ -18,13 +18,14 @@ from django.core.signing import BadSignature, Signer
 from django.db import models
 from django.db.models import F, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
+from django.http import HttpResponse
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.generics import GenericAPIView
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from neurascale.core.bodies import json_response
 from neurascale.core.errors import InvalidError
 from neurascale.core.prepared import Prepared
 
@@ -289,9 +290,11 @@ class CursorPaging(BasePagination):
         ends = [end and (end.values, end.backwards, end.including) for end in self._ends]
         return [self.total, *ends]
 
-    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+    def get_paginated_response(  # type: ignore[override]  # any answer of Django's will do
+        self, data: Sequence[Any]
+    ) -> HttpResponse:
         """Return ``{"<plural>": [...], "pagination": {...}}``."""
-        return Response(
+        return json_response(
             {
                 self.plural: data,
                 "pagination": {

@@ -13,7 +13,7 @@ What comes out are the instances or tuples that the query itself would give, wit
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import Expression, Field, JSONField, Model, QuerySet
 from django.db.models.base import ModelState
-from django.db.models.query import ValuesListIterable, get_related_populators
+from django.db.models.query import ValuesListIterable
 from django.db.models.signals import post_init, pre_init
 from django.db.transaction import TransactionManagementError
 
@@ -176,20 +176,44 @@ def _aware(convert: Callable[..., Any], value: Any, expression: Any, connection:
 
 def _maker(compiler: Any, alias: str) -> Callable[[Sequence[Any]], Any]:
     """Return what makes an instance of a row, and those it relates: `ModelIterable` does it so."""
-    select, info = compiler.select, compiler.klass_info
-    model, first, stop = info["model"], info["select_fields"][0], info["select_fields"][-1] + 1
-    names = [expression.target.attname for expression, _, _ in select[first:stop]]
-    populators = get_related_populators(info, select, alias)  # type: ignore[call-arg]  # of Django 6
+    make = _instance_maker(compiler.klass_info, compiler.select, alias)
     annotations = tuple((compiler.annotation_col_map or {}).items())
+    if not annotations:
+        return make
 
-    new = partial(_instance, model) if _is_plain(model) else model.from_db
-
-    def make(row: Sequence[Any]) -> Any:
-        instance = new(alias, names, row[first:stop])
-        for populator in populators:
-            populator.populate(row, instance)
+    def make_annotated(row: Sequence[Any]) -> Any:
+        instance = make(row)
         for name, position in annotations:
             setattr(instance, name, row[position])
+        return instance
+
+    return make_annotated
+
+
+def _instance_maker(
+    info: Mapping[str, Any], select: Sequence[Any], alias: str
+) -> Callable[[Sequence[Any]], Any]:
+    """Return what makes an instance of its part of a row, with what it relates."""
+    if info.get("from_parent"):
+        raise NotImplementedError("Rows of models that inherit from others are not prepared")
+    model, first, stop = info["model"], info["select_fields"][0], info["select_fields"][-1] + 1
+    names = [expression.target.attname for expression, _, _ in select[first:stop]]
+    key = first + names.index(model._meta.pk.attname)
+    new = partial(_instance, model) if _is_plain(model) else model.from_db
+    related = [
+        (_instance_maker(each, select, alias), each["local_setter"], each["remote_setter"])
+        for each in info.get("related_klass_infos", ())
+    ]
+
+    def make(row: Sequence[Any]) -> Any:
+        if row[key] is None:
+            return None  # of what is related: there is none
+        instance = new(alias, names, row[first:stop])
+        for make_related, set_here, set_there in related:
+            other = make_related(row)
+            set_here(instance, other)
+            if other is not None:
+                set_there(other, instance)
         return instance
 
     return make

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from rest_framework import serializers
@@ -27,6 +27,21 @@ KINDS: tuple[tuple[Any, tuple[type, ...], str], ...] = (
     (serializers.ListField, (list,), "a list"),
     (serializers.DictField, (dict,), "an object"),
 )
+
+
+class Written:
+    """A list on the wire, in the place of REST framework's list of serializers, for hot paths.
+
+    Parameters
+    ----------
+    rows : iterable
+        What is listed.
+    write : callable
+        Returns the wire form of one.
+    """
+
+    def __init__(self, rows: Iterable[Any], write: Callable[[Any], dict[str, Any]]) -> None:
+        self.data = [write(row) for row in rows]
 
 
 class StrictSerializer(serializers.Serializer[Any]):

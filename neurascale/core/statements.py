@@ -35,9 +35,12 @@ class Statement:
     def rows(self, *values: Any) -> list[Sequence[Any]]:
         """Do it, and return the rows that it gives."""
         cursor = self._execute(values)
-        with connections[DEFAULT_DB_ALIAS].wrap_database_errors:
+        try:
             rows: list[Sequence[Any]] = cursor.fetchall()
-            return rows
+        except Exception:
+            with connections[DEFAULT_DB_ALIAS].wrap_database_errors:  # names it as Django does
+                raise
+        return rows
 
     def _execute(self, values: Sequence[Any]) -> Any:
         """Do it, and return the driver's cursor.
@@ -52,9 +55,14 @@ class Statement:
             watched = connection.cursor()
             watched.execute(self.sql, values)
             return watched
-        connection.ensure_connection()
-        connection.validate_no_broken_transaction()
-        with connection.wrap_database_errors:
+        if connection.connection is None:
+            connection.ensure_connection()
+        if connection.needs_rollback:
+            connection.validate_no_broken_transaction()
+        try:
             if connection.vendor == "sqlite":
                 return connection.connection.execute(self._of_sqlite, values)
             return connection.create_cursor().execute(self.sql, values)
+        except Exception:
+            with connection.wrap_database_errors:
+                raise

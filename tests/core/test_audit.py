@@ -147,11 +147,32 @@ def test_entries_are_the_last_statements_of_a_transaction():
     assert all("core_audit" in sql for sql in written[1:])
 
 
-def test_an_entry_costs_three_statements():
-    record("thing.do", "first")
+def statements_of_an_entry() -> list[str]:
     with CaptureQueriesContext(connection) as queries, recorded():
-        record("thing.do", "second")
-    assert len([q for q in queries if "core_audit" in q["sql"]]) == 3
+        record("thing.do", "thing")
+    return [q["sql"].split()[0] for q in queries if "core_audit" in q["sql"]]
+
+
+def test_an_entry_costs_two_statements_where_this_process_wrote_the_last():
+    record("thing.do", "first")
+    assert statements_of_an_entry() == ["UPDATE", "INSERT"]
+
+
+def test_an_entry_follows_on_those_of_others(five, monkeypatch):
+    """This process has left the chain after three; another one has written two since."""
+    monkeypatch.setattr(audit._left, "end", (3, five[2].seal))
+    assert statements_of_an_entry() == ["UPDATE", "SELECT", "UPDATE", "INSERT"]
+    assert [entry.sequence for entry in entries()] == [1, 2, 3, 4, 5, 6]
+    assert not problems()
+
+
+def test_an_entry_follows_on_the_last_that_was_not_rolled_back(five):
+    with transaction.atomic():
+        record("thing.do", "undone")
+        transaction.set_rollback(True)
+    record("thing.do", "done")
+    assert [entry.object_id for entry in entries()][4:] == ["thing_4", "done"]
+    assert not problems()
 
 
 # --- What cannot be done to it -------------------------------------------------------------------

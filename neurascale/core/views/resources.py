@@ -112,7 +112,7 @@ class CarefulMixin:
             name_of(request.user),
             sorted(scopes_of(request.user)),
             request.accepted_media_type,
-            request.build_absolute_uri(),
+            [request.scheme, request.get_host(), request.path, request.META.get("QUERY_STRING")],
         ]
 
     def tag_now(self) -> str | None:
