@@ -1,6 +1,6 @@
 """REST: requests a second and how long they take, beside the least that could be done.
 
-    python -m benchmarks.http [--seconds 1] [--rounds 5] [--servers daphne granian]
+    python -m benchmarks.http [--seconds 1] [--rounds 5] [--servers daphne granian] [--keep 0]
 
 On each server (daphne, which the one-machine lab runs, and granian with WSGI, for production), one
 worker, at 1 and at 16 connections, taken in turns, round after round, and the median of the rounds:
@@ -104,7 +104,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one run")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--keep", type=int, default=0, help="seconds that SQLite is kept open")
     options = parser.parse_args()
+    if "DATABASE_URL" not in os.environ:
+        os.environ["CONN_MAX_AGE"] = str(options.keep)
     is_good = True
     os.environ |= PRODUCTION
     prepared = Path(os.environ["NEURASCALE_HOME"]) / "requests"

@@ -63,6 +63,7 @@ TRUSTED_PROXIES = env.int("NEURASCALE_TRUSTED_PROXIES", default=0)
 INSTALLED_APPS = [
     "neurascale.apps.ThemeConfig",
     "neurascale.apps.PortalConfig",
+    "neurascale.core",  # before that whose commands it notes in the audit log
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -73,7 +74,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "channels",
-    "neurascale.core",
     "devices",
     "sessions_app",
     "ingest",
@@ -137,6 +137,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
     }
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
+    # Twice as fast where they are kept, but then a file that is put back from a backup is not seen.
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=0)
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True

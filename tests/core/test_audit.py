@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -29,6 +31,7 @@ from tests.web import database_url
 
 pytestmark = pytest.mark.django_db
 
+PASSWORD = "difference engine No. 2"
 CHANGES = ["UPDATE core_auditentry SET verb = 'x'", "DELETE FROM core_auditentry"]
 if connection.vendor == "postgresql":
     CHANGES.append("TRUNCATE core_auditentry")
@@ -91,6 +94,18 @@ def test_a_command_names_itself_and_the_account_that_ran_it(transactional_db):
     assert (entry.verb, entry.actor_kind, entry.address) == ("client.create", "system", "command")
     assert entry.actor_name.startswith("manage.py create_client by ")
     assert entry.study_id == study.public_id
+
+
+def test_people_whom_commands_make_and_change_are_in_it(monkeypatch):
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", username="ada", email="", interactive=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: PASSWORD[::-1])
+    call_command("changepassword", username="ada", stdout=StringIO())
+    assert User.objects.get().check_password(PASSWORD[::-1])
+    noted = [(entry.verb, entry.object_id) for entry in entries()]
+    assert noted == [("user.create", "ada"), ("user.change", "ada")]
+    User.objects.create_user("grace")  # such as by a room of the portal, which notes it itself
+    assert len(entries()) == 2
 
 
 def test_a_task_names_itself_and_the_worker():

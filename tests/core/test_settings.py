@@ -100,8 +100,16 @@ def test_postgresql_is_taken_from_its_url(tmp_path):
     got = read("DATABASES", NEURASCALE_HOME=str(tmp_path), DATABASE_URL=url)["DATABASES"]
     assert got["default"]["ENGINE"] == "django.db.backends.postgresql"
     assert (got["default"]["HOST"], got["default"]["NAME"]) == ("db.example.org", "lab")
-    assert got["default"]["CONN_MAX_AGE"] == 60
     assert "init_command" not in got["default"].get("OPTIONS", {})
+
+
+@pytest.mark.parametrize(
+    ("url", "default"), [("", 0), ("postgresql://lab:secret@db.example.org/lab", 60)]
+)
+def test_connections_are_kept_for_as_long_as_is_asked(tmp_path, url, default):
+    for asked, expected in (({}, default), ({"CONN_MAX_AGE": "7"}, 7)):
+        given = {"NEURASCALE_HOME": str(tmp_path), "DATABASE_URL": url, **asked}
+        assert read("DATABASES", **given)["DATABASES"]["default"]["CONN_MAX_AGE"] == expected
 
 
 @pytest.mark.parametrize(("debug", "secure"), [("1", False), ("0", True)])
