@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
@@ -19,12 +19,11 @@ from unfold.decorators import display
 from devices.admin import DeviceAdmin
 from devices.models import Device
 from ingest.models import Gap, Segment, Stream
-from ingest.services import streams
+from ingest.services import recordings, streams
 from ingest.services.withdrawals import withdraw_subject
 from ingest.store import Recording, Summary
 from neurascale.core.auth import Scope, scopes_of
-from neurascale.core.errors import NeuraScaleError
-from neurascale.core.portal import ReadOnlyAdmin
+from neurascale.core.portal import AuditedAdmin, ReadOnlyAdmin
 from sessions_app.admin import EventInline, SessionAdmin, SubjectAdmin
 from sessions_app.models import Event, Session, Subject
 
@@ -66,31 +65,39 @@ class LiveDeviceAdmin(DeviceAdmin):
             request, object_id, form_url, {**(extra_context or {}), "scope": facts}
         )
 
-    @admin.action(description="Connect: ask the board who it is")
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        """Say whether this person may make devices do something."""
+        return Scope.DEVICES_CONTROL in scopes_of(request.user)
+
+    @admin.action(description="Connect: ask the board who it is", permissions=["control"])
     def connect(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
         """Open each port and ask the board who it is."""
-        self._each(request, devices, "connected", streams.connect_device)
+        self.do_each(
+            request,
+            devices,
+            lambda device: streams.connect_device(device=device),
+            lambda _: "connected",
+        )
 
-    @admin.action(description="Start streaming")
+    @admin.action(description="Start streaming", permissions=["control"])
     def start(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
         """Start each device with all its channels and no filters."""
-        self._each(request, devices, "streaming", streams.start_stream)
+        self.do_each(
+            request,
+            devices,
+            lambda device: streams.start_stream(device=device),
+            lambda _: "streaming",
+        )
 
-    @admin.action(description="Stop streaming (completes a recording)")
+    @admin.action(description="Stop streaming (completes a recording)", permissions=["control"])
     def stop(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
         """Stop each device's stream; ask first where that completes a session."""
         recording = Session.objects.filter(device__in=devices, status__in=Session.OPEN)
         if recording and "sure" not in request.POST:
-            context = {
-                **self.admin_site.each_context(request),
-                "title": "Stop streaming",
-                "opts": self.opts,
-                "sessions": recording.select_related("device"),
-                "devices": devices,
-                "checkbox": ACTION_CHECKBOX_NAME,
-            }
-            return TemplateResponse(request, "ingest/confirm_stop.html", context)
-        self._each(request, devices, "stopped", streams.stop_stream)
+            return _ask_before_stop(self, request, devices, recording)
+        self.do_each(
+            request, devices, lambda device: streams.stop_stream(device=device), lambda _: "stopped"
+        )
         return None
 
     def get_deleted_objects(
@@ -112,22 +119,20 @@ class LiveDeviceAdmin(DeviceAdmin):
             ],
         )
 
-    def _each(
-        self,
-        request: HttpRequest,
-        devices: QuerySet[Device],
-        outcome: str,
-        service: Callable[..., Any],
-    ) -> None:
-        """Do one thing with each device and say how it went."""
-        for device in devices:
-            try:
-                service(device=device)
-            except NeuraScaleError as error:
-                advice = error.details.get("suggestion", "")
-                self.message_user(request, f"{device}: {error} {advice}", messages.ERROR)
-            else:
-                self.message_user(request, f"{device}: {outcome}.", messages.SUCCESS)
+
+def _ask_before_stop(
+    room: AuditedAdmin, request: HttpRequest, selected: QuerySet[Any], ends: QuerySet[Session]
+) -> HttpResponse:
+    """Ask whether what was selected is to be stopped, which completes sessions for good."""
+    context = {
+        **room.admin_site.each_context(request),
+        "title": "Stop and complete",
+        "opts": room.opts,
+        "sessions": ends.select_related("device"),
+        "selected": selected,
+        "checkbox": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "ingest/confirm_stop.html", context)
 
 
 class SegmentInline(TabularInline):
@@ -205,6 +210,49 @@ class RecordedSessionAdmin(SessionAdmin):
         *SessionAdmin.fields[1:],
     )
     inlines = (RecordedEventInline, SegmentInline)
+    actions = ("start", "pause", "resume", "stop")
+
+    def has_record_permission(self, request: HttpRequest) -> bool:
+        """Say whether this person may begin and end recordings."""
+        return Scope.SESSIONS_WRITE in scopes_of(request.user)
+
+    @admin.action(description="Start recording", permissions=["record"])
+    def start(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
+        """Begin what was only created, with a stream where there is none."""
+        self._become(request, sessions, recordings.start_session)
+
+    @admin.action(description="Pause recording", permissions=["record"])
+    def pause(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
+        """Leave out what comes, until each is resumed."""
+        self._become(request, sessions, recordings.pause_session)
+
+    @admin.action(description="Resume recording", permissions=["record"])
+    def resume(self, request: HttpRequest, sessions: QuerySet[Session]) -> None:
+        """Go on after a pause."""
+        self._become(request, sessions, recordings.resume_session)
+
+    @admin.action(description="Stop recording (completes the session)", permissions=["record"])
+    def stop(self, request: HttpRequest, sessions: QuerySet[Session]) -> HttpResponse | None:
+        """Complete each session, once that was said twice."""
+        recording = sessions.filter(status__in=Session.OPEN)
+        if recording and "sure" not in request.POST:
+            return _ask_before_stop(self, request, sessions, recording)
+        self._become(request, sessions, recordings.stop_session)
+        return None
+
+    def _become(
+        self,
+        request: HttpRequest,
+        sessions: QuerySet[Session],
+        service: Callable[..., Session],
+    ) -> None:
+        """Do one thing with each session, and say what it is now."""
+        self.do_each(
+            request,
+            sessions,
+            lambda session: service(session=session),
+            lambda session: session.get_status_display().lower(),
+        )
 
     @display(description="Duration")
     def duration(self, session: Session) -> str:
@@ -246,16 +294,12 @@ class RecordedSubjectAdmin(SubjectAdmin):
                 "opts": self.opts,
             }
             return TemplateResponse(request, "ingest/withdraw.html", context)
-        for subject in subjects:
-            try:
-                done = withdraw_subject(subject=subject)
-            except NeuraScaleError as error:
-                advice = error.details.get("suggestion", "")
-                self.message_user(request, f"{subject}: {error} {advice}", messages.ERROR)
-            else:
-                self.message_user(
-                    request, f"{subject}: {done.n_sessions} sessions deleted.", messages.SUCCESS
-                )
+        self.do_each(
+            request,
+            subjects,
+            lambda subject: withdraw_subject(subject=subject),
+            lambda done: f"{done.n_sessions} sessions deleted",
+        )
         return None
 
 

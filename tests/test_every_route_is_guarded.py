@@ -9,6 +9,8 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import Permission
 from django.urls import NoReverseMatch, reverse
 
 from neurascale.core.auth import Scope, issue_tokens
@@ -102,6 +104,20 @@ def test_the_portal_lets_in_nobody_who_is_not_of_the_staff(client, django_user_m
 
 
 # --- headers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", rooms(), ids=lambda model: model._meta.label)
+def test_whoever_may_only_look_is_offered_nothing_that_acts(rf, django_user_model, db, model):
+    request = rf.get("/")
+    request.user = django_user_model.objects.create_user("reader", is_staff=True)
+    look = Permission.objects.filter(
+        content_type__app_label=model._meta.app_label, codename=f"view_{model._meta.model_name}"
+    )
+    request.user.user_permissions.set(look)
+    room = site.get_model_admin(model)
+    assert room.has_view_permission(request)
+    assert room.get_actions(request) == {}
+
 
 URLS = ["/v1/devices", "/v1/nothing", "/", "/nothing", "/v1/docs", "/v1/schema", *portal_urls()]
 

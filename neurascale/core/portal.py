@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -13,8 +14,10 @@ from unfold.forms import AuthenticationForm
 
 from neurascale.core import actor
 from neurascale.core.audit import record, recorded
+from neurascale.core.errors import NeuraScaleError
 from neurascale.core.guard import TooManyAttemptsError, current_guard
 
+M = TypeVar("M", bound=Model)
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -71,6 +74,31 @@ class AuditedAdmin(ModelAdmin):
             return super().changelist_view(request, *args, **options)
         with recorded():
             return super().changelist_view(request, *args, **options)
+
+    def do_each(
+        self,
+        request: HttpRequest,
+        things: Iterable[M],
+        do: Callable[[M], Any],
+        outcome: Callable[[Any], str],
+    ) -> None:
+        """Do one thing with each of those that were selected, and say how each went.
+
+        Parameters
+        ----------
+        do : callable
+            A service; its errors are told, and the next one follows.
+        outcome : callable
+            Returns what is said of what the service returned.
+        """
+        for thing in things:
+            try:
+                done = do(thing)
+            except NeuraScaleError as error:
+                advice = error.details.get("suggestion", "")
+                self.message_user(request, f"{thing}: {error} {advice}", messages.ERROR)
+            else:
+                self.message_user(request, f"{thing}: {outcome(done)}.", messages.SUCCESS)
 
     def _record(self, what: str, thing: Model, **details: Any) -> None:
         if what in self.noted_by_services:

@@ -41,9 +41,9 @@ def test_every_list_every_form_and_every_page_opens(portal, session):
             assert portal.go(f"{room}/add/") == 200, room
 
 
-def act(portal, device_id, action):
-    """Select a device in the list and run an action on it."""
-    row = portal.row("devices/device", device_id)
+def act(portal, public_id, action, room="devices/device"):
+    """Select something in a list and run an action on it."""
+    row = portal.row(room, public_id)
     row.locator("input[type=checkbox]").check()
     portal.page.locator("select[name=action]").select_option(action)
     portal.page.get_by_role("button", name="Run").click()
@@ -93,6 +93,27 @@ def test_a_stop_that_completes_a_session_is_asked_for_first(lab, portal, plug_in
         portal.page.get_by_role("button", name="Stop and complete").click()
         expect(portal.page.get_by_text(": stopped.")).to_be_visible()
         assert api.get(path).json()["status"] == "completed"
+
+
+def test_a_session_is_paused_resumed_and_completed_from_its_list(lab, portal, plug_in):
+    device_id = plug_in()
+    with lab.api() as api:
+        api.post(f"devices/{device_id}/stream/start", json={}).raise_for_status()
+        made = api.post("sessions", json={"device_id": device_id}).raise_for_status().json()
+        session_id, room = made["session_id"], "sessions_app/session"
+        act(portal, session_id, "pause", room)
+        expect(portal.page.get_by_text(": paused.")).to_be_visible()
+        act(portal, session_id, "resume", room)
+        expect(portal.page.get_by_text(": active.")).to_be_visible()
+        act(portal, session_id, "stop", room)
+        portal.page.get_by_role("link", name="Leave it running").click()
+        assert api.get(f"sessions/{session_id}").json()["status"] == "active"
+        act(portal, session_id, "stop", room)
+        portal.page.get_by_role("button", name="Stop and complete").click()
+        expect(portal.page.get_by_text(": completed.")).to_be_visible()
+        assert api.get(f"sessions/{session_id}").json()["status"] == "completed"
+        act(portal, session_id, "pause", room)
+        expect(portal.page.get_by_text("is completed").first).to_be_visible()
 
 
 def test_what_is_in_use_cannot_be_deleted_and_the_rest_is_asked_for_first(lab, portal, plug_in):
