@@ -7,6 +7,8 @@ SYNC := $(UV) pip sync --quiet --python $(PYTHON) --compile-bytecode
 COMPILE := $(UV) pip compile --quiet --python $(PYTHON) --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 WORKERS ?= 3
+# Else each of the many processes that a lab and its tests start would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:

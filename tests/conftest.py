@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.browser import MISSING, find_chromium, open_browser
+from tests.lab.sharing import shares_lab
 from tests.machine import find_free_port
 from tests.web import Server, serve
 
@@ -26,7 +27,7 @@ OF_THE_LAB = (
     *(f"tests/lab/test_{name}.py" for name in ("audit", "graphql", "replay", "rest", "up")),
     *("tests/portal/", "tests/test_seed_document.py"),
 )
-DATABASE_FIXTURES = {"db", "transactional_db", "asgi_server", "lab"}
+DATABASE_FIXTURES = {"db", "transactional_db", "asgi_server", "lab", "fresh_lab_database"}
 
 # A busy machine is no reason to fail: what has to be fast is measured in benchmarks/.
 hypothesis_settings.register_profile("neurascale", deadline=None)
@@ -66,13 +67,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneLab:
     return OneLab(config, log)
 
 
-def shares_lab(item: pytest.Item) -> bool:
-    """Tell whether a test uses the lab that is started once for all."""
-    definitions = getattr(item, "_fixtureinfo", None)
-    found = definitions.name2fixturedefs.get("lab") if definitions else None
-    return bool(found) and found[-1].scope == "session"
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     twice = [nodeid for nodeid, n in Counter(item.nodeid for item in items).items() if n > 1]
     if twice:
@@ -84,6 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid} uses the lab: name its file in OF_THE_LAB")
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if config.getoption("database_only"):
         left_out = [item for item in items if not uses_database(item)]
         items[:] = [item for item in items if uses_database(item)]
@@ -92,20 +87,55 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _emptied_between_tests() -> Iterator[None]:
-    """Let the audit log, which the database keeps from being emptied, be so after a test."""
-    from django.db import connection  # Django is set up only after this file was imported
+    """Empty the database after a test that committed: more cheaply than Django does, and all of it.
+
+    Django makes the content types and permissions anew each time, which takes longer than many a
+    test; they follow from the models, and no test changes them, so here they stay. The audit log
+    goes too, though the database keeps others from emptying it.
+    """
+    from django.apps import apps  # Django is set up only after this file was imported
+    from django.db import connection
+    from django.db.transaction import atomic
     from django.test import TransactionTestCase
 
     from neurascale.core.audit_triggers import without_triggers
 
-    empty = TransactionTestCase._fixture_teardown
+    stay = {apps.get_model(name) for name in ("contenttypes.ContentType", "auth.Permission")}
+    models = [model for model in apps.get_models(include_auto_created=True) if model not in stay]
+    tables = [connection.ops.quote_name(model._meta.db_table) for model in models]
 
-    def empty_all(test: TransactionTestCase) -> None:
-        with without_triggers(connection):
-            empty(test)
+    def empty(_test: TransactionTestCase) -> None:
+        with without_triggers(connection), atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":  # what another process is writing goes as well
+                cursor.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+            for table in tables:
+                cursor.execute(f"DELETE FROM {table}")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_all)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_cost_little() -> Iterator[None]:
+    """Hash passwords once instead of a million times, which takes half a second each.
+
+    How often is part of a hash, so the processes beside the tests, which do it as in earnest, can
+    check these too.
+    """
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_looked_for_when_asked_for() -> Iterator[None]:
+    """Let WhiteNoise do as with `DEBUG=1`, or each test's client would list all files anew."""
+    from django.test import override_settings
+
+    with override_settings(WHITENOISE_AUTOREFRESH=True):
         yield
 
 
@@ -150,4 +180,10 @@ def _web_process(
 @pytest.fixture
 def asgi_server(transactional_db: None, _web_process: Server) -> Server:
     """A real web process, for tests of sockets; it sees what the test commits."""
+    return _web_process
+
+
+@pytest.fixture
+def web_pages(_web_process: Server) -> Server:
+    """The same process, for tests of what it answers without a look into the database."""
     return _web_process

@@ -377,6 +377,7 @@ class Crowd:
         return statuses[1:]
 
 
+@pytest.mark.long
 def test_32_clients_of_two_web_processes_get_exactly_a_thousand_answers(asgi_server, tmp_path):
     token = issue_tokens(create_client(name="crowd", scopes=["viewer"]).client)["access_token"]
     with serve(tmp_path / "web.log") as other, ThreadPoolExecutor(32) as pool:

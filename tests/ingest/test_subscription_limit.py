@@ -42,6 +42,7 @@ class Watcher:
         return False
 
 
+@pytest.mark.long
 def test_two_processes_count_together_and_a_killed_one_gives_back_its_share(tmp_path):
     with ExitStack() as stack:
         one, other = (stack.enter_context(serve(tmp_path / "web.log")) for _ in range(2))

@@ -16,7 +16,9 @@ import pytest
 from neurascale.core.host import start_time
 from tests.lab.board import Board
 from tests.lab.running import Lab, make_lab
+from tests.lab.sharing import is_last
 
+SHARED = pytest.StashKey[Lab]()
 numbers = itertools.count()  # of boards: two devices cannot have one port
 
 
@@ -41,8 +43,29 @@ def fresh_lab_database() -> Iterator[str | None]:
         yield url
 
 
+def end(lab: Lab) -> None:
+    """Stop a lab that was not stopped yet; nothing may be left of it."""
+    if lab.supervisor is None:
+        return
+    pids = lab.pids()
+    lab.stop()
+    lab.supervisor = None
+    left = {name: pid for name, pid in pids.items() if start_time(pid) is not None}
+    assert not left, f"left behind: {left}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Stop the lab after the last of its tests, or it would record beside all others until the end.
+
+    The fixture lives as long as the process, of whose tests those of the lab are the first.
+    """
+    if SHARED in item.config.stash and is_last(item):
+        end(item.config.stash[SHARED])
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """A running lab with a virtual Cyton that streams, shared by all tests that ask for it.
 
     Whoever kills a part of it waits until it is back; whoever needs an untouched one uses
@@ -56,12 +79,10 @@ def lab() -> Iterator[Lab]:
         started.start()
         try:
             started.create_client()
+            pytestconfig.stash[SHARED] = started
             yield started
         finally:
-            pids = started.pids()
-            started.stop()
-            left = {n: pid for n, pid in pids.items() if start_time(pid) is not None}
-            assert not left, f"left behind: {left}"
+            end(started)
 
 
 @pytest.fixture

@@ -18,6 +18,10 @@ from neurascale.core.host import start_time
 from tests.machine import ROOT, find_free_port
 from tests.waiting import wait_until
 
+PROGRAMS = {
+    *("valkey", "board", "acquisition", "web"),
+    *("beat", "default", "signal", "training"),
+}
 READY = re.compile(r"ready after (\S+) s: (http://\S+)/")
 READY_SECONDS = 120.0  # generous: other tests share the machine
 
@@ -139,6 +143,16 @@ class Lab:
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout,
         )
+
+    def log_in(self, http: httpx.Client) -> httpx.Response:
+        """Log in to the portal by its form, and return the page that follows."""
+        page = http.get(f"{self.url}/")
+        form = {
+            "username": "admin",
+            "password": self.admin_password,
+            "csrfmiddlewaretoken": http.cookies["csrftoken"],
+        }
+        return http.post(page.url, data=form, headers={"Referer": str(page.url)})
 
     def device_id(self) -> str:
         """Return the id of the virtual Cyton."""

@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.machine import ROOT
 
 
+@pytest.mark.long
 def test_nothing_that_was_promised_is_lost_by_killing(fresh_lab_database):
     environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
     if fresh_lab_database:

@@ -1,93 +1,25 @@
 """`manage.py up`, as a person and as the machine around it meet it."""
 
-import contextlib
-import json
 import re
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
 import httpx
 import pytest
-import websockets
 from django.core.management import CommandError
-from websockets.sync.client import connect
 
-from neurascale.core.host import start_time
 from neurascale.management.commands.up import is_loopback
-from tests.lab.running import READY, make_lab
+from tests.lab.packets import newest_packet, next_packet, subscribed
+from tests.lab.running import PROGRAMS, make_lab
 from tests.machine import ROOT
 from tests.waiting import wait_until
 
-PROGRAMS = {
-    *("valkey", "board", "acquisition", "web"),
-    *("beat", "default", "signal", "training"),
-}
-
-
-@contextlib.contextmanager
-def subscribed(lab, device):
-    """A socket that is sent the device's packets."""
-    with lab.api() as api:
-        token = api.headers["Authorization"]
-    with connect(lab.ws_url, additional_headers={"Authorization": token}) as ws:
-        ws.send(json.dumps({"type": "subscribe", "device_id": device, "channels": [1, 2]}))
-        yield ws
-
-
-def next_packet(ws, *, after=-1):
-    """Return the next packet with a higher number."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        message = json.loads(ws.recv(timeout=60))
-        if message["type"] == "data" and message["sequence"] > after:
-            return message
-    raise AssertionError(f"no packet after {after}")
-
-
-def newest_packet(lab, device, *, after=-1):
-    """Return a packet that is newer, however often the web server has to be asked."""
-
-    def found():
-        try:
-            with subscribed(lab, device) as ws:
-                return next_packet(ws, after=after)
-        except (OSError, httpx.HTTPError, websockets.WebSocketException):
-            return None
-
-    return wait_until(found, seconds=90, what=f"a packet after {after}")
-
-
-def descendants(pid):
-    """Return the processes below one, with when they began: numbers are used again."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    below = {pid}
-    while more := {child for child, parent in parents.items() if parent in below} - below:
-        below |= more
-    return {child: start_time(child) for child in below - {pid}}
-
-
-def alive(processes):
-    return [pid for pid, began in processes.items() if began and start_time(pid) == began]
-
 
 def test_a_new_lab_has_a_person_who_can_log_in(lab):
-    with httpx.Client(base_url=lab.url, follow_redirects=True, timeout=60) as browser:
-        page = browser.get("/")
-        assert page.url.path == "/admin/login/"
-        form = {
-            "username": "admin",
-            "password": lab.admin_password,
-            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
-        }
-        page = browser.post(str(page.url), data=form, headers={"Referer": str(page.url)})
+    with httpx.Client(follow_redirects=True, timeout=60) as browser:
+        assert browser.get(lab.url).url.path == "/admin/login/"
+        page = lab.log_in(browser)
         assert page.status_code == 200
         assert page.url.path == "/admin/"
     assert lab.log.count("log in as admin") == 1
@@ -170,28 +102,3 @@ def test_only_this_machines_own_programs_reach_a_loopback_address(bind, expected
 def test_an_address_that_is_not_one_is_named_with_its_setting():
     with pytest.raises(CommandError, match=r"nowhere!.*NEURASCALE_BIND"):
         is_loopback("nowhere!")
-
-
-def test_kill_9_leaves_nothing_and_the_next_start_goes_on(fresh_lab_database):
-    with tempfile.TemporaryDirectory(prefix="ns-lab-") as folder:
-        lab = make_lab(Path(folder), database_url=fresh_lab_database)
-        lab.start()
-        lab.create_client()
-        device = lab.device_id()
-        before = newest_packet(lab, device)
-        processes = descendants(lab.supervisor.pid)
-        assert len(processes) > len(PROGRAMS)  # prefork workers have pool processes
-        lab.stop(signal.SIGKILL)
-        wait_until(lambda: not alive(processes), what="the end of all that the lab had started")
-
-        lab.start(wait=False)
-        after = newest_packet(lab, device, after=before["sequence"])
-        assert after["stream_id"] == before["stream_id"]
-        lab.wait_until_ready(2)
-
-        processes = descendants(lab.supervisor.pid)
-        assert lab.stop(signal.SIGINT) == 0
-        assert alive(processes) == []
-        assert lab.log.rstrip().endswith("│ stopped")
-        assert len(READY.findall(lab.log)) == 2
-        assert lab.log.count("log in as admin") == 1

@@ -51,6 +51,7 @@ for operation in fuzz.operations(schema):
     globals()[f"test_every_answer_is_as_declared_{operation}"] = answers_of(operation)
 
 
+@pytest.mark.long
 def test_what_was_made_can_be_used_and_what_was_removed_is_gone(web, transactional_db):
     followed = Counter()
 

@@ -14,12 +14,12 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_shows_every_operation_under_a_policy_without_inline(asgi_server, chromium, page):
+def test_a_page_shows_every_operation_under_a_policy_without_inline(web_pages, chromium, page):
     shown, directives = PAGES[page]
     asked, complaints = [], []
     chromium.on("request", lambda request: asked.append(request.url))
     chromium.on("console", lambda message: complaints.append((message.type, message.text)))
-    answer = chromium.goto(f"{asgi_server.url}/v1/{page}")
+    answer = chromium.goto(f"{web_pages.url}/v1/{page}")
     policy = answer.headers["content-security-policy"]
     assert policy == csp.policy(directives)
     assert "unsafe" not in policy
@@ -31,11 +31,11 @@ def test_a_page_shows_every_operation_under_a_policy_without_inline(asgi_server,
             assert operation["summary"] in text
     assert [told for told in complaints if told[0] in {"error", "warning"}] == []
     hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
-    assert hosts == {urlsplit(asgi_server.url).netloc}
+    assert hosts == {urlsplit(web_pages.url).netloc}
 
 
-def test_a_request_is_tried_out_in_swagger_ui(asgi_server, chromium):
-    chromium.goto(f"{asgi_server.url}/v1/docs#/devices/devices_list")
+def test_a_request_is_tried_out_in_swagger_ui(web_pages, chromium):
+    chromium.goto(f"{web_pages.url}/v1/docs#/devices/devices_list")
     chromium.click("button.try-out__btn")
     with chromium.expect_response(lambda response: "/v1/devices" in response.url) as answer:
         chromium.click("button.execute")
@@ -43,7 +43,7 @@ def test_a_request_is_tried_out_in_swagger_ui(asgi_server, chromium):
     chromium.wait_for_selector("text=NOT_AUTHENTICATED")
 
 
-def test_redoc_finds_what_is_searched_for(asgi_server, chromium):
-    chromium.goto(f"{asgi_server.url}/v1/redoc")
+def test_redoc_finds_what_is_searched_for(web_pages, chromium):
+    chromium.goto(f"{web_pages.url}/v1/redoc")
     chromium.fill("input[type=text]", "register")
     chromium.wait_for_selector("[data-role='search:results'] >> text=Register a device")
