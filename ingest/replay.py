@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.filters import chain
-from ingest.models import Gap, Stream
+from ingest.models import Block, Gap, Stream
 from ingest.packets import Packet
 from ingest.store import Missing, iter_chunks, read
 from neurascale.core.chunk import Chunk
@@ -30,7 +30,7 @@ BATCH = 100  # packets: some seconds of signal, some milliseconds of work
 
 @dataclass(frozen=True, slots=True)
 class NotKept:
-    """Packets that were pruned before they were asked for.
+    """Packets that are kept no more, or only for those who see the study that recorded them.
 
     Parameters
     ----------
@@ -61,13 +61,19 @@ def filter_as_live(stream: Stream, sample: int) -> SosFilter | None:
     live = chain(stream.filters, sfreq=stream.sfreq)
     if live is None or sample <= 0:
         return live
-    scale_uv = max(stream.scale_uv) if stream.scale_uv else 1.0
-    memory = live.settle_samples(TOLERANCE_UV, scale_uv * ADC_COUNTS)
-    data = read(stream, sample - memory, sample).data
+    data = read(stream, sample - _memory_of(stream, live), sample).data
     missing = np.flatnonzero(np.isnan(data).any(axis=0))
     since_gap = missing[-1] + 1 if missing.size else 0
     live(data[:, since_gap:])
     return live
+
+
+def _memory_of(stream: Stream, live: SosFilter | None) -> int:
+    """Return for how many samples a stream's filter remembers one."""
+    if live is None:
+        return 0
+    scale_uv = max(stream.scale_uv) if stream.scale_uv else 1.0
+    return live.settle_samples(TOLERANCE_UV, scale_uv * ADC_COUNTS)
 
 
 class Replay:
@@ -117,6 +123,7 @@ class Replay:
                 found += self._skip_to(stop_sequence)
                 break
             stop = min(stream.next_sequence, stop_sequence)
+            found += self._skip_to(max(self.next_sequence, min(self._first_kept(stream), stop)))
             chunks = islice(
                 iter_chunks(stream, after_sequence=self.next_sequence - 1), BATCH - len(found)
             )
@@ -146,6 +153,21 @@ class Replay:
             self._next_sample = None
         self._stream = stream
         return stream
+
+    def _first_kept(self, stream: Stream) -> int:
+        """Return the number of the first packet that is kept for whoever missed it.
+
+        Older ones are there only because a session recorded them, and belong to those who see its
+        study. Nor is one kept whose filter would remember what is gone.
+        """
+        if not stream.kept_from_sample:
+            return 0
+        first_sample = stream.kept_from_sample
+        if self.filtered and self._next_sample is None:
+            first_sample += _memory_of(stream, chain(stream.filters, sfreq=stream.sfreq))
+        kept = Block.objects.filter(stream=stream, first_sample__gte=first_sample)
+        sequence = kept.order_by("first_sample").values_list("sequence", flat=True).first()
+        return stream.next_sequence if sequence is None else sequence
 
     def _skip_to(self, sequence: int) -> list[Packet | NotKept]:
         """Say what lies before a packet and is not there any more, if anything does."""

@@ -73,6 +73,24 @@ def test_what_was_pruned_is_said_once_and_the_rest_follows():
     np.testing.assert_array_equal(found[0].data, shown[12].data)
 
 
+@pytest.mark.parametrize("filtered", [True, False])
+def test_what_only_a_session_keeps_is_not_replayed_and_the_filter_is_warm_after_it(filtered):
+    """Packets 0 to 99 are there because somebody's session recorded them; 100 to 299 are pruned."""
+    live = Live(filters=FILTERS, offset_uv=80_000.0)
+    shown = live.packets(1000)
+    live.stream.kept_from_sample = shown[300].first_sample
+    live.stream.save(update_fields=["kept_from_sample"])
+    Block.objects.filter(stream=live.stream, sequence__in=range(100, 300)).delete()
+    gap, *found = replayed(live.device_id, start=0, stop=1000, filtered=filtered)
+    first = found[0].sequence
+    assert gap == NotKept(0, first - 1)
+    if filtered:
+        assert 300 < first < 900
+        assert_as_live(found, shown[first:])
+    else:
+        assert first == 300
+
+
 def test_a_device_of_which_nothing_is_kept_has_only_a_gap():
     live = Live()
     live.packets(20)
