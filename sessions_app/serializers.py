@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from neurascale.core.auth import ROLES, Scope
 from neurascale.core.models import AuditEntry, Client
-from neurascale.core.serializers import StrictSerializer
+from neurascale.core.serializers import MomentField, StrictSerializer
 from sessions_app.models import Session, Study, Subject, Withdrawal
 from sessions_app.services import NewClient
 
@@ -179,7 +179,7 @@ class ClientChangeSerializer(StrictSerializer):
     name = serializers.CharField(max_length=200)
     scopes = serializers.ListField(child=ScopeNameField(max_length=50), max_length=50)
     is_active = serializers.BooleanField()
-    expires_at = serializers.DateTimeField(allow_null=True)
+    expires_at = MomentField(allow_null=True)
 
 
 class NewClientSerializer(StrictSerializer):
@@ -187,7 +187,7 @@ class NewClientSerializer(StrictSerializer):
 
     name = serializers.CharField(max_length=200)
     scopes = serializers.ListField(child=ScopeNameField(max_length=50), max_length=50)
-    expires_at = serializers.DateTimeField(allow_null=True, required=False)
+    expires_at = MomentField(allow_null=True, required=False)
     study_id = serializers.CharField(max_length=200, required=False)
 
 

@@ -316,7 +316,9 @@ def _refuse(message: str, suggestion: str) -> NoReturn:
     raise InvalidTokenError(message, suggestion=suggestion) from None
 
 
-def issue_tokens(client: Client, scopes: Iterable[str] | None = None) -> dict[str, Any]:
+def issue_tokens(
+    client: Client, scopes: Iterable[str] | None = None, *, pair: str | None = None
+) -> dict[str, Any]:
     """Return the contract's answer to a good request for a token.
 
     Parameters
@@ -325,9 +327,11 @@ def issue_tokens(client: Client, scopes: Iterable[str] | None = None) -> dict[st
         Has proved who it is.
     scopes : iterable of str, optional
         Those of the client by default; more than it has are of no use.
+    pair : str, optional
+        What all tokens of one grant share, those they are refreshed with included.
     """
     granted = scopes_of(client) if scopes is None else frozenset(scopes)
-    pair = make_public_id("pair_")
+    pair = pair or make_public_id("pair_")
     return {
         "access_token": str(AccessToken.of(client, granted, pair=pair)),
         "token_type": "Bearer",

@@ -15,9 +15,11 @@ A view is of one of four kinds:
 ``OWN``
     Remembers keys itself, with what it stores (ingestion).
 ``NONE``
-    Has answers that must not be stored: tokens.
+    Does nothing that a repetition could do twice: tokens.
 
-Answers of 500 and above, and 429, are not kept: the repetition may fare better.
+Answers of 500 and above, and 429, are not kept: the repetition may fare better. Of an answer that
+shows a secret (``Cache-Control: no-store``) only that it was given is kept, and the repetition is
+told so: the secret would have to lie in the database.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ LEASE_SECONDS = 60.0  # longer than any view waits for a worker
 PATIENCE_SECONDS = 2.0  # of a second request with the same key
 RETRY_AFTER_SECONDS = 2
 REPLAYED = "Idempotent-Replayed"
-KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+KEPT_HEADERS = ("Content-Type", "ETag", "Location", "Cache-Control")
+NO_STORE = "no-store"
 
 Act = Callable[[], Response]
 Told = Callable[[Exception], Response]
@@ -246,8 +249,9 @@ def _keep(row: KeptAnswer, response: Response) -> HttpResponse:
     headers = {name: response[name] for name in KEPT_HEADERS if name in response}
     if body:
         headers["Content-Type"] = OrjsonRenderer.media_type
+    is_secret = NO_STORE in headers.get("Cache-Control", "")
     KeptAnswer.objects.filter(pk=row.pk, holder=row.holder).update(
-        status=response.status_code, headers=headers, body=body
+        status=response.status_code, headers=headers, body=b"" if is_secret else body
     )
     answer = _response(response.status_code, body, headers)
     for name, value in response.items():
@@ -261,6 +265,12 @@ def _replay(row: KeptAnswer, claim: Claim) -> HttpResponse:
     _check_same(row, claim)
     if row.status is None:
         raise _in_progress(claim)
+    if NO_STORE in row.headers.get("Cache-Control", ""):
+        raise IdempotencyConflictError(
+            f"The request with Idempotency-Key {claim.key!r} was done; its answer showed a secret, "
+            f"and that is shown once",
+            suggestion="If the answer was lost, find the client by its name and rotate its secret.",
+        )
     answer = _response(row.status, bytes(row.body), row.headers)
     answer[REPLAYED] = "true"
     return answer

@@ -34,6 +34,7 @@ M = TypeVar("M", bound=models.Model)
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 TIE_BREAKER = "public_id"  # unique, and unlike the primary key no secret
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 OWN_PARAMETERS = ("limit", "cursor", "ordering", "search")
 UNCHANGING = {"limit", "ordering"}  # what may be asked of a list without changing what is in it
 
@@ -110,6 +111,10 @@ def _match(
     if callable(matcher):
         return matcher(queryset, value)
     field = field_of(queryset.model, matcher)
+    if isinstance(field, models.BooleanField):
+        if value.lower() not in BOOLEANS:
+            raise invalid(name, "Must be true or false.")
+        return queryset.filter((matcher, BOOLEANS[value.lower()]))
     choices = [str(choice) for choice, _ in field.flatchoices]
     if choices and value not in choices:
         raise invalid(name, f"{value!r} is not one of {', '.join(choices)}.")

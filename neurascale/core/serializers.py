@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
 from rest_framework import serializers
@@ -42,6 +43,24 @@ class Written:
 
     def __init__(self, rows: Iterable[Any], write: Callable[[Any], dict[str, Any]]) -> None:
         self.data = [write(row) for row in rows]
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment with its zone: without one it would be another moment elsewhere."""
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        """Return the moment in UTC.
+
+        Raises
+        ------
+        ValidationError
+            If nobody said in which zone it is.
+        """
+        if value.tzinfo is None:
+            raise serializers.ValidationError(
+                "Must be ISO 8601 with a zone, such as 2026-01-01T00:00:00Z."
+            )
+        return super().enforce_timezone(value)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -70,14 +70,19 @@ def grant_refresh_token(*, refresh_token: str, scope: str | None = None) -> dict
     Raises
     ------
     InvalidTokenError
-        If it is no refresh token, or was used, withdrawn or left to expire.
+        If it is no refresh token, or was used, withdrawn or left to expire. One that was used
+        already is in two hands: then all tokens that descend from the same grant end.
     InvalidError
         If a scope is asked for that the token does not have.
     """
     token = RefreshToken.read(refresh_token)
-    client = token.client()
+    try:
+        client = token.client()
+    except InvalidTokenError:
+        _end_descendants(token)
+        raise
     actor.speak_for(client)
-    tokens = issue_tokens(client, _narrowed(client, scope))
+    tokens = issue_tokens(client, _narrowed(client, scope), pair=token.payload.get("pair"))
     try:
         with recorded():
             _forget_expired()
@@ -85,6 +90,7 @@ def grant_refresh_token(*, refresh_token: str, scope: str | None = None) -> dict
             Client.objects.filter(pk=client.pk).update(last_used_at=timezone.now())
             record("token.refresh", client)
     except IntegrityError:
+        _end_descendants(token)
         raise InvalidTokenError(
             "The refresh token was used before, and each is good once",
             suggestion="Use the one that came with the newest access token, or the secret.",
@@ -144,6 +150,22 @@ def _revoke_names(token: ClientToken, names: Iterable[str]) -> None:
     RevokedToken.objects.bulk_create(
         RevokedToken(jti=name, expires_at=expires_at) for name in names
     )
+
+
+def _end_descendants(token: ClientToken) -> None:
+    """Refuse what descends from the same grant as a token that was used (RFC 9700, 4.14.2)."""
+    was_used = RevokedToken.objects.filter(jti=token["jti"]).exists()
+    if not was_used or "pair" not in token.payload:
+        return
+    # A descendant may be as young as this moment.
+    expires_at = timezone.now() + RefreshToken.lifetime
+    with recorded():
+        ended = RevokedToken.objects.filter(jti=token["pair"])
+        if not ended.exists():
+            RevokedToken.objects.bulk_create(
+                [RevokedToken(jti=token["pair"], expires_at=expires_at)], ignore_conflicts=True
+            )
+            record("token.reuse", token["sub"])
 
 
 def _forget_expired() -> None:

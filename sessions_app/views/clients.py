@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from neurascale.core.auth import Principal, Scope
-from neurascale.core.idempotency import Idempotency
 from neurascale.core.models import Client
 from neurascale.core.openapi.operation import Operation
 from neurascale.core.services import change_client, delete_client, revoke_tokens
@@ -80,9 +79,7 @@ class ClientViewSet(ListModelMixin, RetrieveModelMixin, ResourceViewSet[Client])
         "expires_at": "expires_at",
     }
     ordering = ("name",)
-    # What is shown once is not kept to be shown again.
-    idempotency = Idempotency.NONE
-    together = frozenset({"partial_update", "destroy"})
+    together = frozenset({"create", "partial_update", "destroy", "rotate", "revoke"})
     operations = {
         "create": Operation(
             takes=NewClientSerializer,

@@ -30,7 +30,7 @@ from neurascale.core.auth import (
     scopes_of,
 )
 from neurascale.core.errors import InvalidError
-from neurascale.core.models import Client, RevokedToken
+from neurascale.core.models import AuditEntry, Client, RevokedToken
 from sessions_app.services import NewClient, create_client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.core.urls")]
@@ -155,10 +155,25 @@ def test_a_refresh_token_is_good_once(new):
     first = ask_with_secret(new).json()["refresh_token"]
     answer = ask(grant_type="refresh_token", refresh_token=first)
     assert get_devices(answer.json()["access_token"]).status_code == 200
-    again = ask(grant_type="refresh_token", refresh_token=first)
-    assert code_of(again) == (401, "INVALID_TOKEN")
     second = answer.json()["refresh_token"]
     assert ask(grant_type="refresh_token", refresh_token=second).status_code == 200
+    again = ask(grant_type="refresh_token", refresh_token=first)
+    assert code_of(again) == (401, "INVALID_TOKEN")
+
+
+def test_a_refresh_token_in_two_hands_ends_all_that_descends_from_its_grant(new):
+    """Whoever stole it, the thief or its owner is left with nothing (RFC 9700, 4.14.2)."""
+    other = ask_with_secret(new).json()
+    first = ask_with_secret(new).json()
+    second = ask(grant_type="refresh_token", refresh_token=first["refresh_token"]).json()
+    third = ask(grant_type="refresh_token", refresh_token=second["refresh_token"]).json()
+    ask(grant_type="refresh_token", refresh_token=first["refresh_token"])
+    for tokens in (first, second, third):
+        assert code_of(get_devices(tokens["access_token"])) == (401, "INVALID_TOKEN")
+    again = ask(grant_type="refresh_token", refresh_token=third["refresh_token"])
+    assert code_of(again) == (401, "INVALID_TOKEN")
+    assert get_devices(other["access_token"]).status_code == 200
+    assert AuditEntry.objects.filter(verb="token.reuse").count() == 1
 
 
 def test_an_access_token_does_not_refresh_and_a_refresh_token_does_not_open(new):

@@ -19,7 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from devices.models import Device
-from neurascale.core import idempotency
+from neurascale.core import idempotency, models
 from neurascale.core.errors import HardwareError, TooManyError
 from neurascale.core.idempotency import Idempotency
 from neurascale.core.models import KeptAnswer
@@ -40,9 +40,9 @@ CYTON = {"name": "Cyton", "type": "openbci", "port": "/dev/ttyUSB0"}
 KINDS = {
     "v1/auth/revoke": Idempotency.NONE,
     "v1/auth/token": Idempotency.NONE,
-    "v1/clients": Idempotency.NONE,
-    "v1/clients/<str:client_id>/revoke": Idempotency.NONE,
-    "v1/clients/<str:client_id>/rotate": Idempotency.NONE,
+    "v1/clients": Idempotency.TOGETHER,
+    "v1/clients/<str:client_id>/revoke": Idempotency.TOGETHER,
+    "v1/clients/<str:client_id>/rotate": Idempotency.TOGETHER,
     "v1/devices": Idempotency.TOGETHER,
     "v1/devices/<str:device_id>/connect": Idempotency.LEASED,
     "v1/devices/<str:device_id>/disconnect": Idempotency.LEASED,
@@ -181,6 +181,24 @@ def test_tokens_are_never_kept(program):
     body = {"grant_type": "client_credentials", "client_id": "cli_x", "client_secret": "y"}
     error_of(program.post("auth/token", body, Idempotency_Key="a"), 401, "INVALID_CLIENT")
     assert not KeptAnswer.objects.exists()
+
+
+def test_what_shows_a_secret_is_done_once_and_the_secret_kept_nowhere():
+    admin = Program("admin")
+    asked = {"name": "twin", "scopes": ["devices:read"]}
+    made = admin.post("clients", asked, Idempotency_Key="a")
+    assert made.status_code == 201
+    again = error_of(admin.post("clients", asked, Idempotency_Key="a"), 409, "IDEMPOTENCY_CONFLICT")
+    assert "rotate" in again["details"]["suggestion"]
+    assert models.Client.objects.filter(name="twin").count() == 1
+    path = f"clients/{made.json()['client_id']}/rotate"
+    rotated = admin.post(path, {}, Idempotency_Key="b")
+    secret_hash = models.Client.objects.get(name="twin").secret_hash
+    error_of(admin.post(path, {}, Idempotency_Key="b"), 409, "IDEMPOTENCY_CONFLICT")
+    assert models.Client.objects.get(name="twin").secret_hash == secret_hash
+    kept = b"".join(bytes(answer.body) for answer in KeptAnswer.objects.all())
+    for answer in (made, rotated):
+        assert answer.json()["client_secret"].encode() not in kept
 
 
 def test_a_key_is_free_again_after_a_day(program):

@@ -93,7 +93,7 @@ def test_a_page_of_the_portal_uses_the_session(connected, asgi_server, cookie):
     assert socket.init()["type"] == "connection_ack"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", None])
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null", None])
 def test_a_page_from_elsewhere_may_not_use_the_session(connected, cookie, origin):
     socket = connected(headers={"Cookie": cookie}, origin=origin)
     socket.say(type="connection_init")

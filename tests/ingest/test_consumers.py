@@ -180,12 +180,23 @@ def test_a_page_of_the_portal_uses_the_session(open_socket, asgi_server, cookie,
     assert socket.ask(type="subscribe", device_id=live.device_id)["type"] == "subscribed"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", None])
+ORIGINS = ["https://evil.example", "http://127.0.0.1:1", "null", "file://", None]
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
 def test_a_page_from_elsewhere_may_not_use_the_session(open_socket, cookie, live, origin):
     socket = open_socket(headers={"Cookie": cookie}, origin=origin)
     answer = socket.ask(type="subscribe", device_id=live.device_id)
     assert answer["error"]["code"] == "NOT_AUTHENTICATED"
     assert socket.closed() == 4401
+
+
+@pytest.mark.parametrize("origin", ["https://analysis.example", "null", "file://"])
+def test_a_page_from_elsewhere_or_from_a_file_may_use_a_token(open_socket, live, origin):
+    socket = open_socket(
+        subprotocols=[f"neurascale.jwt.{make_token('devices:read')}"], origin=origin
+    )
+    assert socket.ask(type="subscribe", device_id=live.device_id)["type"] == "subscribed"
 
 
 # --- what for ------------------------------------------------------------------------------------

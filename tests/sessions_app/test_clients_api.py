@@ -19,7 +19,7 @@ from neurascale.core.models import AuditEntry, Client
 from neurascale.core.services import change_client
 from sessions_app.models import Study
 from sessions_app.services import add_member, create_client
-from tests.ingest.rest import Program, error_of
+from tests.ingest.rest import Program, error_of, fields_of
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +97,20 @@ def test_revoking_ends_the_tokens_and_not_the_secret(boss, made):
     assert boss.post(f"clients/{made['client_id']}/revoke").status_code == 200
     assert devices(token) == 401
     assert token_for(made["client_secret"], made["client_id"]).status_code == 200
+
+
+def test_clients_are_listed_by_whether_they_are_switched_on(boss, made):
+    boss.patch(f"clients/{made['client_id']}", {"is_active": False})
+    for asked, is_there in (("false", True), ("0", True), ("true", False), ("True", False)):
+        listed = boss.get(f"clients?is_active={asked}&name={made['name']}").json()["clients"]
+        assert [client["client_id"] for client in listed] == [made["client_id"]] * is_there
+    assert "is_active" in fields_of(boss.get("clients?is_active=maybe"))
+
+
+@pytest.mark.parametrize("moment", ["2030-01-01", "2030-01-01T00:00:00"])
+def test_a_moment_without_a_zone_is_refused(boss, moment):
+    asked = {"name": "n", "scopes": ["viewer"], "expires_at": moment}
+    assert "zone" in fields_of(boss.post("clients", asked))["expires_at"][0]
 
 
 def test_a_client_can_be_changed_switched_off_and_deleted(boss, made):

@@ -45,7 +45,7 @@ class GraphQLView(ApiView):
 
     An answer is kept for its ``Idempotency-Key`` with a lease, since a change may wait for a board:
     the whole answer, errors of single fields included, so that what was changed is not changed
-    again. Only what shows a secret is kept nowhere.
+    again. Of what shows a secret only that it was done is kept.
     """
 
     required_scopes = {"POST": ()}  # each field says what it needs
@@ -55,11 +55,6 @@ class GraphQLView(ApiView):
     max_body_bytes = 256 * 2**10
     schema = None  # of OpenAPI, which has no words for this
     get_schema: Callable[[], Any] = SimpleNamespace  # given to `as_view`
-
-    @property
-    def kind(self) -> Idempotency:
-        """How answers are kept: not at all of an operation that may show a secret."""
-        return Idempotency.NONE if self._shows_once() else self.idempotency
 
     def post(self, request: Request) -> Response:
         """Return ``{"data": …, "errors": […]}``."""
