@@ -131,7 +131,9 @@ else:
 
 @strawberry.type
 class Query:
-    """Events; sessions are listed by `sessions_app`."""
+    """Events of all sessions; those are listed by `sessions_app`."""
+
+    events = connection(EVENT)
 
     @field(Scope.SESSIONS_READ)
     def event(self, info: strawberry.Info, id: strawberry.ID) -> Event | None:

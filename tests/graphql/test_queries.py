@@ -133,6 +133,9 @@ def test_the_events_of_a_session_are_those_of_rest(program):
         events {{ nodes {{ {everything("Event")} }} }} }} }}"""
     nodes = ask(program, query, id=session.public_id)["session"]["events"]["nodes"]
     rest = program.get(f"sessions/{session.public_id}/events").json()["events"]
+    everywhere = ask(program, "{ events { nodes { eventId } } }")["events"]["nodes"]
+    assert {node["eventId"] for node in everywhere} == {event["event_id"] for event in rest}
+    assert ask(Program("admin"), "{ events { totalCount } }")["events"]["totalCount"] == 0
     assert in_rest_names([without_id(node) for node in nodes]) == rest
     assert [event["sample"] for event in rest] == [None, 7]
 

@@ -73,6 +73,7 @@ REST = {
     "revokeClient": ("client-revoke", "POST"),
     "withdrawSubject": ("subject-withdraw", "POST"),
     "event": ("event-list", "GET"),
+    "events": ("event-list", "GET"),
     "stream": ("device-status", "GET"),
     "streams": ("device-status", "GET"),
 }
