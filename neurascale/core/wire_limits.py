@@ -51,7 +51,7 @@ def check_value(value: Any, text: bytes) -> None:
             suggestion="Send it flatter.",
         )
     if is_suspicious:
-        json.loads(text, parse_int=_integer)
+        json.loads(text, parse_int=check_integer)
 
 
 def _inside(containers: Iterable[Any]) -> Iterator[Any]:
@@ -69,7 +69,14 @@ def _inside(containers: Iterable[Any]) -> Iterator[Any]:
         yield from container.values()
 
 
-def _integer(digits: str) -> int:
+def check_integer(digits: str) -> int:
+    """Return the integer that digits are.
+
+    Raises
+    ------
+    InvalidError
+        If it does not fit into 64 bit.
+    """
     # Of thousands of digits Python would make no integer at all.
     if len(digits) > 21 or not LEAST_INTEGER <= int(digits) <= LARGEST_INTEGER:
         shown = digits if len(digits) <= 24 else f"{digits[:20]}…"

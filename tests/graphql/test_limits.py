@@ -139,3 +139,33 @@ def test_the_limits_are_settings(program, settings):
     settings.GRAPHQL_MAX_COST = 1000
     settings.GRAPHQL_MAX_DEPTH = 2
     refused(program, "{ devices { nodes { name } } }", "QUERY_TOO_COMPLEX")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 30, "-" + "9" * 30, "9" * 5000, "[" * 65 + "]" * 65, "{a: " * 65 + "1" + "}" * 65],
+    ids=["30 digits", "-30 digits", "5000 digits", "65 lists", "65 objects"],
+)
+def test_a_value_in_a_document_is_refused_as_in_a_body_of_rest(program, caplog, value):
+    event = f'mutation {{ addEvent(sessionId: "sess_x", input: {{label: "x", value: {value}}}) '
+    refused(program, event + "{ eventId } }", "VALIDATION_ERROR")
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("sample", ['"5"', "9223372036854775807", "true", "1.5"])
+def test_what_is_no_long_is_the_callers_mistake(program, caplog, sample):
+    event = f'mutation {{ addEvent(sessionId: "sess_x", input: {{label: "x", sample: {sample}}}) '
+    refused(program, event + "{ eventId } }", "VALIDATION_ERROR")
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("sample", [2**63, 1e30, "5", -(2**60)])
+def test_a_variable_that_is_no_long_is_the_callers_mistake(program, caplog, sample):
+    event = """mutation($s: Long) {
+        addEvent(sessionId: "sess_x", input: {label: "x", sample: $s}) { eventId } }"""
+    refused(program, event, "VALIDATION_ERROR", s=sample)
+    assert "Traceback" not in caplog.text
+
+
+def test_a_page_of_thousands_of_digits_is_refused(program):
+    refused(program, f"{{ devices(first: {'9' * 5000}) {{ totalCount }} }}", "VALIDATION_ERROR")

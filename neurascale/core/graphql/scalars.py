@@ -9,6 +9,8 @@ import strawberry
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
+from neurascale.core.errors import InvalidError
+
 LARGEST = 2**53  # what a double, and so JavaScript, holds exactly
 
 DateTime = NewType("DateTime", str)
@@ -29,19 +31,30 @@ def _moment(value: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"Must be a text, not {value!r}.")
+        raise InvalidError(f"A DateTime must be a text, not {_shown(value)}")
     return value
 
 
 def _whole(value: Any) -> int:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or abs(value) > LARGEST:
-        raise ValueError(f"Must be a whole number of at most 53 bits, not {value!r}.")
+        raise InvalidError(f"A Long must be a whole number of 53 bits, not {_shown(value)}")
+    return int(value)
+
+
+def _exact(value: Any) -> int:
+    if abs(value) > LARGEST:
+        raise ValueError(f"{value} does not fit into 53 bits")  # a bug of ours, not of the caller
     return int(value)
 
 
 def _samples(value: Any) -> Any:
-    raise ValueError(f"Samples are only read, so {type(value).__name__} cannot be taken.")
+    raise InvalidError("Samples are only read, and cannot be given")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 SCALARS: dict[object, Any] = {
@@ -54,7 +67,7 @@ SCALARS: dict[object, Any] = {
     Long: strawberry.scalar(
         name="Long",
         description="A whole number of up to 53 bits: a sample's place outgrows `Int`.",
-        serialize=_whole,
+        serialize=_exact,
         parse_value=_whole,
     ),
     Samples: strawberry.scalar(

@@ -18,8 +18,6 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     OperationDefinitionNode,
-    StringValueNode,
-    Visitor,
     execute_sync,
     get_operation_ast,
     parse,
@@ -41,6 +39,7 @@ from neurascale.core.errors import InvalidError, NeuraScaleError
 from neurascale.core.graphql import guard
 from neurascale.core.graphql.context import Context
 from neurascale.core.graphql.declare import is_shown_once
+from neurascale.core.graphql.literals import RefuseValues
 from neurascale.core.graphql.telling import MalformedQueryError, tell_all
 from neurascale.core.limits import charge_async
 
@@ -62,17 +61,6 @@ class RefusedError(Exception):
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__(*errors)
         self.errors = errors
-
-
-class RefuseNul(Visitor):
-    """Raises for a text with a NUL character, which PostgreSQL can neither store nor look up."""
-
-    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
-        """Look at a text."""
-        if "\0" in node.value:
-            raise MalformedQueryError(
-                "A text in the document has a NUL character in it", suggestion="Leave it out."
-            )
 
 
 class LabSchema(strawberry.Schema):
@@ -258,8 +246,7 @@ class LabSchema(strawberry.Schema):
             document = parse(query, max_tokens=guard.MAX_TOKENS)
         except RecursionError:
             raise MalformedQueryError("The document is nested too deeply to be read") from None
-        if "\\u" in query:  # an escape: what is written out, the parser of JSON refused
-            visit(document, RefuseNul())
+        visit(document, RefuseValues())
         return document
 
     @staticmethod
