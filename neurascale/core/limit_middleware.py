@@ -11,6 +11,7 @@ before (403, 405, 406) would neither be counted nor have the headers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -54,13 +55,13 @@ class LimitMiddleware(Middleware):
             return self._call_async(request)
         response = self.get_response(request)
         if not _is_settled(request):
-            _settle(request)
+            response = _settled(request, response)
         return _with_headers(request, response)
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         response = await self.get_response(request)
         if not _is_settled(request):
-            await sync_to_async(_settle, thread_sensitive=True)(request)
+            response = await sync_to_async(_settled, thread_sensitive=True)(request, response)
         return _with_headers(request, response)
 
     def process_view(
@@ -78,13 +79,13 @@ class LimitMiddleware(Middleware):
         return None
 
 
-def bucket_of(view: Callable[..., Any], method: str | None = "GET") -> Bucket | None:
+def bucket_of(view: Callable[..., Any] | None, method: str | None = "GET") -> Bucket | None:
     """Return the bucket of a request, None if the view is not limited.
 
     Parameters
     ----------
     view : callable
-        What the URL leads to, as Django's resolver has it.
+        What the URL leads to, as Django's resolver has it; None where it leads nowhere.
     method : str
         Of HTTP.
     """
@@ -97,7 +98,7 @@ def bucket_of(view: Callable[..., Any], method: str | None = "GET") -> Bucket | 
     return declared.get(action, declared.get(asked, Bucket.STANDARD))
 
 
-def _charge(request: HttpRequest, view: Callable[..., Any]) -> Allowance | None:
+def _charge(request: HttpRequest, view: Callable[..., Any] | None) -> Allowance | None:
     bucket = bucket_of(view, request.method)
     if bucket is None:
         return None
@@ -112,15 +113,21 @@ def _is_settled(request: HttpRequest) -> bool:
     return hasattr(request, "allowance") or not request.path_info.startswith(LIMITED)
 
 
-def _settle(request: HttpRequest) -> None:
-    """Count a request that another middleware answered before its view was found."""
-    try:
+def _settled(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Count a request that was answered before its view was found, and return its answer.
+
+    That is what another middleware answered, and what has no view: a path that is not there.
+    """
+    view = None
+    with suppress(Resolver404):
         view = resolve(request.path_info).func
+    try:
         request.allowance = _charge(request, view)  # type: ignore[attr-defined]
-    except Resolver404:
-        pass  # there is no such path, so it has no limit
     except RateLimitExceededError as error:
         request.allowance = error.allowance  # type: ignore[attr-defined]
+        answer = answer_to(error)
+        return response if answer is None else answer.response(request)
+    return response
 
 
 def _with_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -152,9 +152,16 @@ async def test_the_asynchronous_stack_counts_the_same(transactional_db, few):
     assert [limits_in(answer)[1] for answer in answers] == [2, 1, 0, 0]
 
 
-def test_the_portal_and_unknown_paths_are_not_limited(program, client):
-    for path in ("/admin/login/", "/v1/nothing"):
-        assert not any(name in program.http.get(path) for name in HEADERS)
+def test_the_portal_is_not_limited(program):
+    assert not any(name in program.http.get("/admin/login/") for name in HEADERS)
+
+
+def test_a_path_that_is_not_there_counts_like_any_other(program, few):
+    answers = [program.get("nothing") for _ in range(4)]
+    assert [limits_in(answer)[1] for answer in answers] == [2, 1, 0, 0]
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
+    error_of(answers[3], 429, "RATE_LIMIT_EXCEEDED")
+    assert program.http.get("/v1/nothing", headers={"Authorization": ""}).status_code == 404
 
 
 def test_what_another_middleware_refuses_counts_and_says_so(program, few, settings):
@@ -165,7 +172,6 @@ def test_what_another_middleware_refuses_counts_and_says_so(program, few, settin
     ]
     answers = [program.get("devices") for _ in range(4)]
     assert [limits_in(answer)[1] for answer in answers] == [2, 1, 0, 0]
-    assert not any(name in program.get("nothing") for name in HEADERS)
 
 
 def refuse_everything(get_response):
