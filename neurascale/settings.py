@@ -298,6 +298,7 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
+        "django": {"handlers": [], "level": "INFO"},  # not once more by a handler of its own
         "daphne.http_protocol": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
         "channels_redis.pubsub": {"level": "CRITICAL"},  # a trace a second while Valkey is away

@@ -88,7 +88,7 @@ def loads(body: bytes, *, apart: str | None = None) -> Any:
             position=error.pos,
             line=error.lineno,
             column=error.colno,
-            suggestion="Send UTF-8 JSON; a missing sample is null, never NaN.",
+            suggestion="Send UTF-8 JSON, in which there is neither NaN nor Infinity.",
         ) from None
     if apart is not None and isinstance(value, dict):
         check_value({name: part for name, part in value.items() if name != apart}, body)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from io import StringIO
 from typing import Any
 
@@ -17,6 +20,7 @@ from neurascale.core.logs import HEADER, NOBODY, RequestIdFilter, SecretsFormatt
 from sessions_app.services import create_client
 from tests.ingest.factories import make_device
 from tests.ingest.rest import Program
+from tests.machine import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -178,3 +182,27 @@ def test_ids_are_no_secrets(written):
     device = make_device()
     logging.getLogger("x").info("%s streams", device.public_id)
     assert device.public_id in written.getvalue()
+
+
+def test_what_django_logs_is_written_once_and_with_its_request(tmp_path):
+    """In a process of its own: the tests' have other handlers."""
+    ask = """
+import django
+django.setup()
+from django.test import Client
+headers = {"Host": "127.0.0.1", "X-Request-ID": "trial-0042"}
+Client().get("/v1/nothing", headers=headers)
+"""
+    environment = os.environ | {"DEBUG": "1", "NEURASCALE_HOME": str(tmp_path)}
+    environment |= {"DJANGO_SETTINGS_MODULE": "neurascale.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    told = [line for line in done.stderr.decode().splitlines() if "Not Found" in line]
+    assert len(told) == 1, done.stderr.decode()
+    assert "[trial-0042]" in told[0]
