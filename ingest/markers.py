@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.models import Stream
-from ingest.segments import open_segment, stop_of, stream_time_ns
+from ingest.segments import segment_at, stop_of, stream_time_ns
 from ingest.store import Recording, sample_at, time_of
 from neurascale.core.chunk import Chunk, Marker
 from sessions_app.models import Event, Session
@@ -119,7 +119,7 @@ def record_board_marker(stream: Stream, chunk: Chunk, marker: Marker) -> tuple[d
         What is told of it, and the study that may know its ids; none if no session recorded it.
     """
     time_ns = chunk.time_ns + round((marker.sample - chunk.first_sample) * 1e9 / chunk.sfreq)
-    segment = open_segment(stream=stream)
+    segment = segment_at(stream, marker.sample)
     event = segment and Event.objects.create(
         session=segment.session,
         label="board",

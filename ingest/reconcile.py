@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 
 from django.conf import settings
 from django.utils import timezone
@@ -72,9 +73,12 @@ def end_due_sessions() -> int:
     for session in segments.due_sessions():
         with recorded():
             session = Session.objects.select_for_update().get(pk=session.pk)  # noqa: PLW2901
-            if session.status != Session.Status.ACTIVE or not segments.cut_when_due(session):
+            if session.status != Session.Status.ACTIVE:
                 continue
-            session.move_to(Session.Status.COMPLETED)
+            due_ns = segments.cut_when_due(session)
+            if due_ns is None:
+                continue
+            session.move_to(Session.Status.COMPLETED, at=datetime.fromtimestamp(due_ns / 1e9, UTC))
             record("session.stop", session)
         told, study_id = {"session_id": session.public_id}, session.study.public_id
         announce(session.device.public_id, "recording_stopped", told, study_id=study_id)

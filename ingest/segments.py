@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from ingest.models import Segment, Stream
-from ingest.store import Recording, sample_at
+from ingest.store import Recording, sample_at, time_of
 from neurascale.core.host import boot_id
 from sessions_app.models import Session
 
 INFINITE = 2**63 - 1
-MAX_IN_FLIGHT_SECONDS = 1.0  # taken, but not stored yet: a chunk, a commit, a burst of the adapter
+PATIENCE_SECONDS = 1.5  # a chunk, a commit, a burst of the adapter: no running stream rests longer
+CLOCK_NOISE_NS = 1_000_000  # two clocks are never read at the same moment; steps are longer
 
 
 def stream_time_ns(stream: Stream, wall_ns: int) -> int:
@@ -24,17 +25,20 @@ def stream_time_ns(stream: Stream, wall_ns: int) -> int:
     """
     if stream.clock_offset_ns is None or stream.boot_id != boot_id() or not stream.boot_id:
         return wall_ns
-    return wall_ns + time.monotonic_ns() + stream.clock_offset_ns - time.time_ns()
+    ahead_ns = time.monotonic_ns() + stream.clock_offset_ns - time.time_ns()
+    return wall_ns if abs(ahead_ns) < CLOCK_NOISE_NS else wall_ns + ahead_ns
 
 
 def current_sample(stream: Stream) -> int:
-    """Return the sample that is being taken now: a little past what is stored, while it runs."""
+    """Return the sample that is being taken now: past what is stored, while the stream runs.
+
+    However far past: where acquisition lags, what it has still to store was taken before this.
+    """
     stream.refresh_from_db(fields=["next_sample", "state"])
     if stream.state != Stream.State.RUNNING:
         return stream.next_sample
     now = sample_at(stream, stream_time_ns(stream, time.time_ns()))
-    latest = stream.next_sample + round(MAX_IN_FLIGHT_SECONDS * stream.sfreq)
-    return min(max(now or 0, stream.next_sample), latest)
+    return max(now or 0, stream.next_sample)
 
 
 def open_segment(**where: Any) -> Segment | None:
@@ -43,6 +47,16 @@ def open_segment(**where: Any) -> Segment | None:
         Segment.objects.filter(stop_sample__isnull=True, **where)
         .select_related("session", "stream")
         .first()
+    )
+
+
+def segment_at(stream: Stream, sample: int) -> Segment | None:
+    """Return the segment that a sample of a stream is in, stored or not."""
+    return (
+        stream.segments.filter(first_sample__lte=sample)
+        .filter(Q(stop_sample__isnull=True) | Q(stop_sample__gt=sample))
+        .select_related("session__study")
+        .last()
     )
 
 
@@ -65,16 +79,19 @@ def end(segment: Segment, *, at: int | None = None) -> None:
     segment.save(update_fields=["stop_sample"])
 
 
-def settle(segment: Segment, *, patience: float = MAX_IN_FLIGHT_SECONDS + 0.5) -> None:
+def settle(segment: Segment, *, patience: float = PATIENCE_SECONDS) -> None:
     """Wait until a segment that just ended is stored; cut off what does not come.
 
-    Samples taken before the end may still be on their way from the board when it is set.
+    Samples taken before the end may still be on their way from the board when it is set. They are
+    waited for as long as any arrive, and ``patience`` seconds more.
     """
     stream = segment.stream
-    deadline = time.monotonic() + patience
+    stored, deadline = -1, 0.0
     while segment.stop_sample is not None and stream.next_sample < segment.stop_sample:
-        if time.monotonic() > deadline:
-            segment.stop_sample = max(stream.next_sample, segment.first_sample)
+        if stream.next_sample > stored:
+            stored, deadline = stream.next_sample, time.monotonic() + patience
+        elif time.monotonic() > deadline:
+            segment.stop_sample = max(stored, segment.first_sample)
             segment.save(update_fields=["stop_sample"])
             return
         time.sleep(0.005)
@@ -91,14 +108,21 @@ def due_sessions() -> QuerySet[Session]:
     return Session.objects.filter(status=Session.Status.ACTIVE, duration_minutes__isnull=False)
 
 
-def cut_when_due(session: Session) -> bool:
-    """End the segment of a session exactly where its duration is reached, if it is."""
+def cut_when_due(session: Session) -> int | None:
+    """End the segment of a session exactly where its duration is reached, if it is.
+
+    Returns
+    -------
+    int or None
+        The moment, in nanoseconds since the Unix epoch; None if it is not reached yet.
+    """
     segment = open_segment(session=session)
     if segment is None or session.duration_minutes is None:
-        return False
+        return None
     wanted = round(session.duration_minutes * 60 * segment.stream.sfreq)
-    surplus = Recording.of(session).n_times - wanted
-    if surplus < 0:
-        return False
-    end(segment, at=segment.stream.next_sample - surplus)
-    return True
+    *_, last = Recording.of(session).parts
+    if last.stop < wanted:
+        return None
+    stop = last.first_sample + wanted - last.start
+    end(segment, at=stop)
+    return time_of(segment.stream, stop)

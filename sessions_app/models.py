@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
@@ -149,8 +150,23 @@ class Session(models.Model):
                 suggestion=f"Only a session that is {' or '.join(self.FROM[status])} can.",
             )
 
-    def move_to(self, status: Session.Status, *, failure: dict[str, Any] | None = None) -> None:
+    def move_to(
+        self,
+        status: Session.Status,
+        *,
+        failure: dict[str, Any] | None = None,
+        at: datetime | None = None,
+    ) -> None:
         """Take one step of the life cycle, and note when the session began and ended.
+
+        Parameters
+        ----------
+        status : Session.Status
+            What it becomes.
+        failure : dict, optional
+            Why it failed.
+        at : datetime, optional
+            When it did, if that is not only now.
 
         Raises
         ------
@@ -158,12 +174,12 @@ class Session(models.Model):
             If the life cycle does not allow it.
         """
         self.check_may_become(status)
-        now = timezone.now()
+        at = at or timezone.now()
         self.status = status
         if self.start_time is None and status == self.Status.ACTIVE:
-            self.start_time = now
+            self.start_time = at
         if status in {self.Status.COMPLETED, self.Status.FAILED}:
-            self.end_time = now
+            self.end_time = at
         self.failure = failure
         self.save(update_fields=["status", "start_time", "end_time", "failure"])
 

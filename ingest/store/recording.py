@@ -32,12 +32,15 @@ class Part:
         Where it begins and ends in the stream.
     start : int
         Where it begins on the session's timeline.
+    end : int or None
+        Where the segment ends in the stream, stored or not; None while it is recording.
     """
 
     stream: Stream
     first_sample: int
     stop_sample: int
     start: int
+    end: int | None
 
     @property
     def n_times(self) -> int:
@@ -99,13 +102,13 @@ class Recording:
         parts: dict[int, list[Part]] = {session: [] for session in sessions}
         segments = Segment.objects.filter(session__in=sessions).select_related("stream")
         for segment in segments.order_by("pk"):
-            stop = segment.stream.next_sample
-            if segment.stop_sample is not None:
-                stop = min(stop, segment.stop_sample)
+            stop, end = segment.stream.next_sample, segment.stop_sample
+            if end is not None:
+                stop = min(stop, end)
             before = parts[segment.session_id]
             start = before[-1].stop if before else 0
             first = segment.first_sample
-            before.append(Part(segment.stream, first, max(stop, first), start))
+            before.append(Part(segment.stream, first, max(stop, first), start, end))
         return {session: cls(found) for session, found in parts.items()}
 
     @property
@@ -203,9 +206,14 @@ class Recording:
         return Reading(data, aux, sfreq, start, time_ns, tuple(gaps))
 
     def sample_of(self, stream_public_id: str, stream_sample: int) -> int | None:
-        """Return where a sample of a stream lies on the timeline, or None if it is not on it."""
+        """Return where a sample of a stream lies on the timeline, or None if it is not on it.
+
+        It may be one that is still to be stored: of this moment, in a segment that is recording.
+        """
         for part in self.parts:
-            inside = part.first_sample <= stream_sample < part.stop_sample
+            inside = part.first_sample <= stream_sample and (
+                part.end is None or stream_sample < part.end
+            )
             if inside and part.stream.public_id == stream_public_id:
                 return part.start + stream_sample - part.first_sample
         return None

@@ -65,7 +65,8 @@ class IngestView(ApiView):
     """Take samples and answer when they are durable; see `ingest.submission` for the forms.
 
     With ``Idempotency-Key`` the same request stores once, however often it is sent: the key is kept
-    with what was stored, in the same transaction, for as long as that is.
+    with what was stored, in the same transaction, for as long as that is. What is refused is kept
+    like any other answer.
     """
 
     idempotency = Idempotency.OWN

@@ -13,7 +13,8 @@ A view is of one of four kinds:
     key is free again when the lease has run out, and the repetition is done anew: such a view has
     to bear that, as starting what runs already does.
 ``OWN``
-    Remembers keys itself, with what it stores (ingestion).
+    Remembers keys itself, with what it stores and for as long (ingestion). What it refuses is kept
+    here, and a key that was used elsewhere is known.
 ``NONE``
     Does nothing that a repetition could do twice: tokens.
 
@@ -29,11 +30,11 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -216,14 +217,43 @@ def _lease(claim: Claim) -> KeptAnswer:
             time.sleep(0.02)
 
 
+# --- Views that keep their own --------------------------------------------------------------------
+
+
+def answer_owned(claim: Claim, act: Act, told: Told) -> HttpResponse | Response:
+    """Answer a request whose view remembers what it did for a key, but not what it refused.
+
+    Parameters are those of `answer_together`.
+
+    Raises
+    ------
+    IdempotencyConflictError
+        If the key was used for another request.
+    IdempotencyInProgressError
+        If it was used elsewhere, and has no answer yet.
+    """
+    kept = _rows(claim).filter(created_at__gte=_oldest()).first()
+    if kept is not None:
+        return _replay(kept, claim)
+    try:
+        return act()
+    except IdempotencyConflictError:
+        raise  # the key is that of something done, whose answer is the one to give again
+    except Exception as error:
+        response = told(error)
+        if not is_kept(response.status_code):
+            raise
+        row = _claimed(claim)
+        return _keep(row, response) if row.holder == claim.holder else _replay(row, claim)
+
+
 # --- The row -------------------------------------------------------------------------------------
 
 
 def _claimed(claim: Claim) -> KeptAnswer:
     """Return the row of a key, made by this claim if there was none or an old one."""
-    rows = KeptAnswer.objects.filter(principal=claim.principal, key=claim.key)
-    oldest = timezone.now() - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
-    rows.filter(created_at__lt=oldest).delete()
+    rows = _rows(claim)
+    rows.filter(created_at__lt=_oldest()).delete()
     fresh = KeptAnswer(
         principal=claim.principal,
         key=claim.key,
@@ -239,7 +269,16 @@ def _claimed(claim: Claim) -> KeptAnswer:
             return row
 
 
-def _lease_end() -> Any:
+def _rows(claim: Claim) -> QuerySet[KeptAnswer]:
+    return KeptAnswer.objects.filter(principal=claim.principal, key=claim.key)
+
+
+def _oldest() -> datetime:
+    """Return when an answer must have been given to be given again."""
+    return timezone.now() - timedelta(seconds=settings.IDEMPOTENCY_SECONDS)
+
+
+def _lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=LEASE_SECONDS)
 
 
@@ -297,3 +336,10 @@ def _in_progress(claim: Claim) -> IdempotencyInProgressError:
         retry_after=RETRY_AFTER_SECONDS,
         suggestion="Send the same request again to get its answer.",
     )
+
+
+ANSWER = {
+    Idempotency.TOGETHER: answer_together,
+    Idempotency.LEASED: answer_leased,
+    Idempotency.OWN: answer_owned,
+}

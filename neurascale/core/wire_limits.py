@@ -34,6 +34,23 @@ def check_value(value: Any, text: bytes) -> None:
         If it is too deep, or an object too wide, or an integer is too large; the details name the
         limit.
     """
+    if check_shape(value):
+        json.loads(text, parse_int=check_integer)
+
+
+def check_shape(value: Any) -> bool:
+    """Raise unless a JSON value is flat and narrow enough to be handled.
+
+    Returns
+    -------
+    bool
+        Whether a float in it is so large that it may have been an integer.
+
+    Raises
+    ------
+    InvalidError
+        If it is too deep, or an object too wide; the details name the limit.
+    """
     level: list[Any] = [value]
     is_suspicious = False
     for _ in range(MAX_DEPTH + 1):
@@ -42,16 +59,13 @@ def check_value(value: Any, text: bytes) -> None:
         )
         inner = [item for item in level if type(item) is dict or type(item) is list]
         if not inner:
-            break
+            return is_suspicious
         level = list(_inside(inner))
-    else:
-        raise InvalidError(
-            f"The JSON nests deeper than the {MAX_DEPTH} levels that are accepted",
-            limit_depth=MAX_DEPTH,
-            suggestion="Send it flatter.",
-        )
-    if is_suspicious:
-        json.loads(text, parse_int=check_integer)
+    raise InvalidError(
+        f"The JSON nests deeper than the {MAX_DEPTH} levels that are accepted",
+        limit_depth=MAX_DEPTH,
+        suggestion="Send it flatter.",
+    )
 
 
 def _inside(containers: Iterable[Any]) -> Iterator[Any]:

@@ -192,7 +192,8 @@ def create_session(
     device : Device
         What to record from.
     study : Study, optional
-        Whose recording it is; needs not be said by who sees one study only.
+        Whose recording it is; by default a client's home: the study it is in the longest, which is
+        the one it was made with. People have to say it, unless there is one study only.
     subject_code : str, optional
         What the study calls the person, kept only as a keyed hash; or the pseudonym (``subj_…``)
         that an earlier session of the study was answered with.
@@ -206,11 +207,11 @@ def create_session(
     Raises
     ------
     InvalidError
-        If the principal sees several studies, or none, and did not name one.
+        If the principal is in no study, or a person who sees several, and did not name one.
     InvalidStudyIdError
         If the principal does not see the study.
     """
-    study = _only_study(principal) if study is None else get_study(principal, study.public_id)
+    study = _home_of(principal) if study is None else get_study(principal, study.public_id)
     with recorded():
         session = Session.objects.create(
             study=study,
@@ -225,9 +226,13 @@ def create_session(
     return session
 
 
-def _only_study(principal: Principal) -> Study:
-    """Return the one study that a principal sees."""
-    studies = list(visible_studies(principal)[:2])
+def _home_of(principal: Principal) -> Study:
+    """Return the study that a client is in the longest, or the only one that a person sees."""
+    if isinstance(principal, Client):
+        memberships = Study.members.through.objects.filter(client=principal).order_by("pk")
+        studies = [membership.study for membership in memberships.select_related("study")[:1]]
+    else:
+        studies = list(visible_studies(principal)[:2])
     if len(studies) == 1:
         return studies[0]
     found = "several studies" if studies else "no study"

@@ -257,6 +257,35 @@ def test_the_same_key_with_another_body_is_refused(program, session):
     assert Block.objects.count() == 1
 
 
+def test_a_refusal_is_given_again_until_the_key_is_a_fresh_one(program, session):
+    body = message(session, samples(), device_id="dev_aaaaaaaaaaaaaaaa")
+    first = program.post(PATH, body, Idempotency_Key="a")
+    error = error_of(first, 404, "INVALID_DEVICE_ID")
+    again = program.post(PATH, body, Idempotency_Key="a")
+    assert error_of(again, 404, "INVALID_DEVICE_ID") == error  # its request id, too
+    assert again["Idempotent-Replayed"] == "true"
+    right = message(session, samples())
+    error_of(program.post(PATH, right, Idempotency_Key="a"), 409, "IDEMPOTENCY_CONFLICT")
+    assert not Ingestion.objects.exists()
+    accepted(program.post(PATH, right, Idempotency_Key="b"))
+
+
+def test_a_conflict_does_not_take_the_place_of_the_first_answer(program, session):
+    body, other = message(session, samples()), message(session, samples(), seconds=1)
+    first = accepted(program.post(PATH, body, Idempotency_Key="a"))
+    error_of(program.post(PATH, other, Idempotency_Key="a"), 409, "IDEMPOTENCY_CONFLICT")
+    assert accepted(program.post(PATH, body, Idempotency_Key="a")) == first
+
+
+def test_a_key_that_was_used_on_another_path_is_refused(program, session):
+    label = {"label": "cue"}
+    path = f"sessions/{session.public_id}/events"
+    assert program.post(path, label, Idempotency_Key="a").status_code == 201
+    refused = program.post(PATH, message(session, samples()), Idempotency_Key="a")
+    error_of(refused, 409, "IDEMPOTENCY_CONFLICT")
+    assert not Ingestion.objects.exists()
+
+
 def test_the_same_body_with_another_query_is_another_request(program, session):
     accepted(program.post(query(session), npy(samples()), NPY, Idempotency_Key="a"))
     response = program.post(query(session, seconds=1), npy(samples()), NPY, Idempotency_Key="a")

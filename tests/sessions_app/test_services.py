@@ -16,10 +16,12 @@ from neurascale.core.models import Client
 from sessions_app.errors import InvalidSessionIdError, InvalidStudyIdError, SessionStateError
 from sessions_app.models import Session, Study
 from sessions_app.services import (
+    add_member,
     create_client,
     create_session,
     find_subject,
     get_session,
+    remove_member,
     visible_sessions,
     visible_studies,
 )
@@ -108,21 +110,37 @@ def test_a_session_is_seen_by_the_members_of_its_study_and_by_staff(device):
     assert not visible_studies(User()).exists()
 
 
-def test_a_session_goes_to_the_only_study_one_sees(device):
-    client = create_client(name="trial", scopes=["operator"]).client
-    session = create_session(principal=client, device=device)
-    assert session.study == client.studies.get()
-    assert session.created_by == client
+def test_a_clients_session_goes_to_the_study_it_was_made_with(device):
+    admin = create_client(name="trial", scopes=["all"]).client
+    home = admin.studies.get()
+    for name in ("a new client", "another"):
+        create_client(name=name, scopes=["operator"], principal=admin)  # admin is in theirs too
+    session = create_session(principal=admin, device=device)
+    assert (session.study, session.created_by) == (home, admin)
+    theirs = admin.studies.exclude(pk=home.pk).first()
+    assert create_session(principal=admin, device=device, study=theirs).study == theirs
 
 
-def test_who_sees_several_studies_has_to_name_one(device):
+def test_a_client_that_left_its_home_records_into_the_study_it_is_in_the_longest_now(device):
     client = create_client(name="trial", scopes=["operator"]).client
+    home = client.studies.get()
+    second, third = (Study.objects.create(name=name) for name in ("b", "a"))
+    for study in (second, third):
+        add_member(study=study, client=client)
+    remove_member(study=home, client=client)
+    add_member(study=home, client=client)
+    assert create_session(principal=client, device=device).study == second
+
+
+def test_a_person_who_sees_several_studies_has_to_name_one(device):
+    staff = User.objects.create_user("staff", is_staff=True)
+    only = Study.objects.create(name="first")
+    assert create_session(principal=staff, device=device).study == only
     second = Study.objects.create(name="second")
-    second.members.add(client)
     with pytest.raises(InvalidError, match="several studies") as raised:
-        create_session(principal=client, device=device)
+        create_session(principal=staff, device=device)
     assert "study_id" in raised.value.details["fields"]
-    assert create_session(principal=client, device=device, study=second).study == second
+    assert create_session(principal=staff, device=device, study=second).study == second
 
 
 def test_a_session_cannot_go_to_a_study_one_does_not_see(device):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any, NewType
 
 import strawberry
+from graphql import (
+    FloatValueNode,
+    Undefined,
+    ValueNode,
+    Visitor,
+    value_from_ast_untyped,
+    visit,
+)
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 
 from neurascale.core.errors import InvalidError
+from neurascale.core.wire_limits import check_shape
 
 LARGEST = 2**53  # what a double, and so JavaScript, holds exactly
 
@@ -52,12 +62,56 @@ def _samples(value: Any) -> Any:
     raise InvalidError("Samples are only read, and cannot be given")
 
 
+def _json(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    """Return the JSON value that a literal is, with the values of variables in it.
+
+    As in any other literal, a field whose variable was given no value is left out, and an item of
+    a list is null.
+    """
+    visit(node, _RefuseInfinities())
+    value = _whole_value(value_from_ast_untyped(node, variables))
+    check_shape(value)
+    return value
+
+
+class _RefuseInfinities(Visitor):
+    """Raises for a number beyond a double, of which Python makes an infinity."""
+
+    def enter_float_value(self, node: FloatValueNode, *_: Any) -> None:
+        """Look at a number."""
+        if not math.isfinite(float(node.value)):
+            raise InvalidError(
+                f"The number {_short(node.value)} is too large for a double",
+                suggestion="Send it as a text.",
+            )
+
+
+def _whole_value(value: Any) -> Any:
+    """Return a value without what a variable left undefined."""
+    if isinstance(value, dict):
+        return {k: _whole_value(inner) for k, inner in value.items() if inner is not Undefined}
+    if isinstance(value, list):
+        return [None if inner is Undefined else _whole_value(inner) for inner in value]
+    return value
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 SCALARS: dict[object, Any] = {
+    JSON: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value: what REST takes in the same place.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
+        parse_literal=_json,
+    ),
     DateTime: strawberry.scalar(
         name="DateTime",
         description="ISO 8601 with zone: `2025-07-26T10:30:00Z`.",

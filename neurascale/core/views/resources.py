@@ -54,16 +54,12 @@ class CarefulMixin:
     def perform(self, act: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
         """Do what was asked, as carefully as its method wants it."""
         doing = partial(self._act, act, request, *args, **kwargs)
-        if request.method != "POST" or self.kind in {Idempotency.OWN, Idempotency.NONE}:
+        if request.method != "POST" or self.kind is Idempotency.NONE:
             return doing()
         key = idempotency.key_of(request)
         if key is None:
             return doing()
-        answer = (
-            idempotency.answer_together
-            if self.kind is Idempotency.TOGETHER
-            else idempotency.answer_leased
-        )
+        answer = idempotency.ANSWER[self.kind]
         return answer(Claim.of(request, key), doing, self.handle_exception)  # type: ignore[attr-defined]
 
     @property
