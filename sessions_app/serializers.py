@@ -121,7 +121,11 @@ class NewSessionSerializer(SessionChangeSerializer):
     """What can be said of a session before it is one."""
 
     device_id = serializers.CharField(max_length=200)
-    study_id = serializers.CharField(max_length=200, required=False)
+    study_id = serializers.CharField(
+        max_length=200,
+        required=False,
+        help_text="By default the study that the client was made with.",
+    )
     subject_id = serializers.CharField(max_length=1000, required=False, allow_null=True)
 
 
