@@ -13,6 +13,7 @@ from ingest import segments
 from ingest.broadcast import announce
 from ingest.leases import is_free, wanted_streams
 from ingest.models import Block, Stream
+from ingest.store import time_of
 from neurascale.core.audit import record, recorded
 from sessions_app.models import Session
 
@@ -39,6 +40,7 @@ def succeed(stream: Stream) -> Stream:
     if last is None or time.time_ns() - last.time_ns < settings.RESUME_SECONDS * 10**9:
         return stream
     ended: list[Session] = []
+    alone_since = _moment(time_of(stream, stream.next_sample))
     with recorded():
         segment = segments.open_segment(stream=stream)
         if segment is not None:
@@ -48,7 +50,8 @@ def succeed(stream: Stream) -> Stream:
             .select_related("study")
             .distinct()
         ):
-            session.move_to(Session.Status.COMPLETED)
+            # What was recorded last, not when somebody noticed; nothing was, if it began since.
+            session.move_to(Session.Status.COMPLETED, at=max(alone_since, session.start_time))
             record("session.stop", session)
             ended.append(session)
         stream.wanted = Stream.Wanted.STOPPED
@@ -78,9 +81,13 @@ def end_due_sessions() -> int:
             due_ns = segments.cut_when_due(session)
             if due_ns is None:
                 continue
-            session.move_to(Session.Status.COMPLETED, at=datetime.fromtimestamp(due_ns / 1e9, UTC))
+            session.move_to(Session.Status.COMPLETED, at=_moment(due_ns))
             record("session.stop", session)
         told, study_id = {"session_id": session.public_id}, session.study.public_id
         announce(session.device.public_id, "recording_stopped", told, study_id=study_id)
         ended += 1
     return ended
+
+
+def _moment(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC)

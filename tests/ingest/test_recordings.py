@@ -273,3 +273,7 @@ def test_a_stream_that_nobody_served_for_long_is_succeeded_and_its_session_is_ov
     session.refresh_from_db()
     assert session.status == Session.Status.COMPLETED
     assert session.segments.get().stop_sample is not None
+    stream.refresh_from_db()
+    alone_since = time_of(stream, stream.next_sample) / 1e9
+    ended_at = max(alone_since, session.start_time.timestamp())
+    assert session.end_time.timestamp() == pytest.approx(ended_at, abs=1e-3)
