@@ -42,7 +42,6 @@ from neurascale.core.errors import (
     UnsupportedFormError,
     UrlTooLongError,
 )
-from neurascale.core.guards import refusal_of
 from neurascale.core.logs import log_access, name_request
 from neurascale.core.middleware import Middleware
 from neurascale.core.wire import dumps
@@ -289,25 +288,20 @@ class RequestIdMiddleware(Middleware):
         if self.is_async:
             return self._call_async(request)
         began_at = time.perf_counter()
-        response = self._refusal(request) or self.get_response(request)
+        request.id = name_request(request.headers.get("X-Request-ID", ""))  # type: ignore[attr-defined]
+        response = self.get_response(request)
         return self._finish(request, response, began_at)
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         began_at = time.perf_counter()
-        response = self._refusal(request) or await self.get_response(request)
+        request.id = name_request(request.headers.get("X-Request-ID", ""))  # type: ignore[attr-defined]
+        response = await self.get_response(request)
         return self._finish(request, response, began_at)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer an expected error of a view outside REST framework."""
         answer = None if is_portal(request) else answer_to(error)
         return None if answer is None else answer.response(request)
-
-    @staticmethod
-    def _refusal(request: HttpRequest) -> HttpResponse | None:
-        """Name the request; refuse what is too long, or what no database can look up."""
-        request.id = name_request(request.headers.get("X-Request-ID", ""))  # type: ignore[attr-defined]
-        error = refusal_of(request)
-        return None if error is None else _answer_to_ours(error).response(request)
 
     @staticmethod
     def _finish(

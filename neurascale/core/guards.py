@@ -8,19 +8,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
+from neurascale.core.api import answer_to
 from neurascale.core.errors import (
     HeadersTooLargeError,
     InvalidError,
     NeuraScaleError,
     UrlTooLongError,
 )
+from neurascale.core.middleware import Middleware
 
 MAX_URL_BYTES = 8 * 2**10
 MAX_PARAMETERS = 100
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 12 * 2**10
+
+
+class GuardMiddleware(Middleware):
+    """Refuse what is too long or too much, and what no database can look up.
+
+    Inside those that name a request, say who may read its answer, and count it: a refusal is like
+    any other answer.
+    """
+
+    def __call__(self, request: HttpRequest) -> Any:  # noqa: D102 - Django's protocol
+        if self.is_async:
+            return self._call_async(request)
+        return _refused(request) or self.get_response(request)
+
+    async def _call_async(self, request: HttpRequest) -> Any:
+        return _refused(request) or await self.get_response(request)
+
+
+def _refused(request: HttpRequest) -> HttpResponse | None:
+    error = refusal_of(request)
+    answer = None if error is None else answer_to(error)
+    return None if answer is None else answer.response(request)
 
 
 def refusal_of(request: HttpRequest) -> NeuraScaleError | None:

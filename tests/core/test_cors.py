@@ -51,6 +51,26 @@ def app_origin(settings) -> str:
     return "https://app.example.org"
 
 
+REFUSED = [
+    ("devices?limit=1%00", {}, 400),
+    ("devices?" + "&".join(f"a{n}=" for n in range(101)), {}, 400),
+    ("devices?search=" + "x" * 9000, {}, 414),
+    ("devices", {"X-Much": "x" * 13_000}, 431),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "status"), REFUSED)
+def test_a_page_can_read_why_a_request_was_not_looked_at(
+    program, app_origin, path, headers, status
+):
+    remaining = int(get(program, "devices")["X-RateLimit-Remaining"])
+    answer = program.http.get(f"/v1/{path}", headers={**headers, "Origin": app_origin})
+    assert answer.status_code == status
+    assert answer["Access-Control-Allow-Origin"] == app_origin
+    assert int(answer["X-RateLimit-Remaining"]) == remaining - 1
+    assert answer["X-Request-ID"] == answer.json()["error"]["request_id"]
+
+
 def test_without_the_setting_no_other_origin_is_let_in(program):
     response = get(program, "devices", Origin="https://app.example.org")
     assert "Access-Control-Allow-Origin" not in response
