@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from http import HTTPStatus
 from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
@@ -31,19 +32,24 @@ from daphne.endpoints import build_endpoint_description_strings
 from daphne.utils import import_by_path
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
 
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 2**20
 PING_SECONDS = 20
 PONG_SECONDS = 30
-HANDSHAKE_SECONDS = 5
+HANDSHAKE_SECONDS = 20  # an application may have to load a library first
+# Of a request's first line, and of all its headers: beyond this only the server itself answers. An
+# application whose limits are lower can say what they are.
+MAX_HEAD_BYTES = 64 * 2**10
 GOODBYE_SECONDS = 2.0  # at least, for peers to answer a close frame; and for requests under way
 SHUTDOWN_SECONDS = 3.0  # afterwards the process ends, whatever threads still do
 BACKLOG = 1024  # a lab's clients come back all at once after a restart
 # The kernel's default grows to megabytes: minutes of signal between us and knowing of a slow peer.
 SEND_BUFFER_BYTES = 128 * 2**10
 INBOX_MESSAGES = 64
+REFUSAL = "websocket.http.response"  # an extension of ASGI
 SERVICE_RESTART = 1012  # IANA, WebSocket Close Code Number Registry
 TEXT, BINARY = 0x81, 0x82  # RFC 6455, section 5.2: final fragment, opcode
 
@@ -102,6 +108,21 @@ class Inbox(asyncio.Queue[dict[str, Any]]):
         return message
 
 
+class Channel(HTTPChannel):
+    """HTTP as Twisted speaks it, with room for what an application can refuse with a reason."""
+
+    MAX_LENGTH = totalHeadersSize = MAX_HEAD_BYTES  # noqa: N815 - Twisted's names
+    transport: Any
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's interface
+        """Say why the connection ends."""
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+            b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.transport.loseConnection()
+
+
 class Server(DaphneServer):
     """Daphne's server, with back-pressure in both directions and a clean farewell.
 
@@ -129,6 +150,7 @@ class Server(DaphneServer):
         transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         inbox = Inbox(transport)
         scope.setdefault("asgi", {"version": "3.0"})
+        scope["extensions"] = {REFUSAL: {}}
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(
             self.application(
                 scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
@@ -160,6 +182,11 @@ class Server(DaphneServer):
                 raise ValueError("The socket has not been accepted, so nothing can be sent over it")
         elif kind == "websocket.close" and protocol.state == protocol.STATE_OPEN:
             close(protocol, message.get("code") or 1000, message.get("reason") or "")
+        elif kind == f"{REFUSAL}.start":
+            protocol.refusal = message
+        elif kind == f"{REFUSAL}.body":
+            if protocol.state == protocol.STATE_CONNECTING:
+                refuse(protocol, protocol.refusal, message.get("body", b""))
         elif kind == "http.response.body" and valve is not None:
             await valve.wait()
             if protocol in self._valves and not message.get("more_body", False):
@@ -183,6 +210,7 @@ class Server(DaphneServer):
             # origin is looked at where the session is.
             allowNullOrigin=True,
         )
+        self.http_factory.protocol = Channel
 
     def listen_success(self, port: Any) -> None:
         """Remember a port, to close it first when the time comes."""
@@ -221,6 +249,19 @@ class Server(DaphneServer):
 def close(protocol: WebSocketProtocol, code: int, reason: str) -> None:
     """Begin the closing handshake; Autobahn's own method refuses codes such as 1011 and 1012."""
     protocol.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123])
+
+
+def refuse(protocol: WebSocketProtocol, start: Mapping[str, Any], body: bytes) -> None:
+    """Answer a handshake like any other request, instead of opening the socket."""
+    status = HTTPStatus(start["status"])
+    head = [
+        f"HTTP/1.1 {status.value} {status.phrase}".encode(),
+        *(name + b": " + value for name, value in start.get("headers", ())),
+        b"Content-Length: %d" % len(body),
+        b"Connection: close",
+    ]
+    protocol.sendData(b"\r\n".join([*head, b"", body]))
+    protocol.dropConnection(abort=False)
 
 
 def _payload(message: Mapping[str, Any]) -> str | bytes:

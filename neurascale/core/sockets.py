@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,10 +15,14 @@ from django.conf import settings
 from django.http.request import validate_host
 from django.utils.http import is_same_domain
 
+from neurascale.core.api import Answer
 from neurascale.core.auth import Principal, authenticate_token, refuse_token_in_url
+from neurascale.core.errors import NotFoundError
+from neurascale.core.wire import dumps
 
 log = logging.getLogger(__name__)
 
+REFUSAL = "websocket.http.response"  # an extension of ASGI: a handshake answered like a request
 SUBPROTOCOL = "neurascale.jwt."  # followed by the token, where a client cannot set headers
 
 
@@ -86,6 +92,27 @@ def is_origin_allowed(scope: Mapping[str, Any]) -> bool:
     hostname = urlsplit(f"//{host}").hostname or ""
     bracketed = f"[{hostname}]" if ":" in hostname else hostname
     return parts.netloc == host and validate_host(bracketed, settings.ALLOWED_HOSTS)
+
+
+async def nowhere(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    """Answer a handshake at a path where there is no WebSocket."""
+    path = str(scope["path"])
+    answer = Answer(
+        HTTPStatus.NOT_FOUND,
+        NotFoundError.code,
+        f"There is no WebSocket at {path}",
+        {"path": path, "suggestion": "Connect to /v1/stream or to /graphql."},
+    )
+    body = dumps(answer.envelope(SimpleNamespace(id=scope["request_id"])))
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"X-Request-ID", str(scope["request_id"]).encode()),
+    ]
+    if REFUSAL not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close"})  # which servers make a 403 of
+        return
+    await send({"type": f"{REFUSAL}.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{REFUSAL}.body", "body": body})
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+SLOW_SECONDS = 6.0  # longer than Autobahn and daphne would wait by themselves
 PIECE = "x" * 10_000
 counts: Counter[str] = Counter()
 gate = asyncio.Event()
@@ -13,6 +14,8 @@ gate = asyncio.Event()
 async def application(scope, receive, send):
     if scope["type"] == "websocket":
         await receive()
+        if scope["path"] == "/slow":
+            await asyncio.sleep(SLOW_SECONDS)
         await send({"type": "websocket.accept"})
         await globals()[scope["path"].strip("/")](receive, send)
     elif scope["type"] == "http":
@@ -22,6 +25,9 @@ async def application(scope, receive, send):
 async def echo(receive, send):
     while (message := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", **{k: message[k] for k in message if k != "type"}})
+
+
+slow = echo
 
 
 async def flood(receive, send):

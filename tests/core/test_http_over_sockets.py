@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from ingest.models import Block
@@ -151,3 +152,32 @@ def test_a_socket_has_one_id_for_as_long_as_it_lasts(asgi_server, program):
     with connect(asgi_server.ws_url, additional_headers=headers) as ws:
         ws.send('{"type": "dance"}')
         assert orjson.loads(ws.recv(timeout=30))["error"]["request_id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("devices", {"X_Much": "x" * 15_000}, 431),
+        ("devices", {"X_Much": "x" * 40_000}, 431),
+        ("devices?search=" + "x" * 40_000, {}, 414),
+    ],
+)
+def test_what_is_too_large_is_told_its_limit_also_where_a_server_would_cut_the_line(
+    ask, path, headers, status
+):
+    response, body = ask("GET", path, **headers)
+    assert response.status == status
+    error = orjson.loads(body)["error"]
+    assert error["details"]["limit_bytes"] < 15_000
+    assert error["request_id"] == response.getheader("X-Request-ID")
+
+
+def test_a_socket_where_there_is_none_is_answered_like_a_path_where_there_is_nothing(asgi_server):
+    for path in ("v1/streams", "", "v1/stream/"):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws://127.0.0.1:{asgi_server.port}/{path}")
+        response = refused.value.response
+        assert response.status_code == 404
+        error = orjson.loads(response.body)["error"]
+        assert (error["code"], error["details"]["path"]) == ("NOT_FOUND", f"/{path}")
+        assert error["request_id"] == response.headers["X-Request-ID"]

@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
+from neurascale.core.server import MAX_HEAD_BYTES
 from tests.core.socket_app import PIECE
 from tests.environment import spawn
 from tests.machine import ROOT, answers_http, find_free_port
@@ -101,6 +102,22 @@ def test_text_and_bytes_of_every_length_of_frame_come_back(server):
             for message in ("µ" * (size // 2), b"\x00" * size):
                 ws.send(message)
                 assert ws.recv() == message
+
+
+def test_an_application_may_take_its_time_before_it_accepts(server):
+    with server.ws("slow", open_timeout=30) as ws:
+        ws.send("hello")
+        assert ws.recv(timeout=5) == "hello"
+
+
+def test_a_line_without_end_is_answered_and_the_connection_ends(server):
+    peer = server.raw("GET /" + "x" * (MAX_HEAD_BYTES + 10))
+    answer = b""
+    with peer:
+        while piece := peer.recv(1000):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"Connection: close" in answer
 
 
 def test_a_peer_that_never_reads_holds_up_its_application_and_costs_little_memory(server):
