@@ -180,8 +180,9 @@ both ways.
 **Repetitions.** A `POST` with an `Idempotency-Key` is done once, however often it is sent; the
 repetition is answered alike, with `Idempotent-Replayed: true`.
 
-**Methods.** Whatever answers `GET` answers `HEAD` too, and every path answers `OPTIONS`; for
-methods that are not described here the answer is 405, with those that are in `Allow`.
+**Methods.** Whatever answers `GET` answers `HEAD` too, and every path answers `OPTIONS`; what it
+answers to methods that it does not have, 405 with those it has in `Allow`, is described in its
+`x-other-methods`.
 
 **Times** are ISO 8601 with zone. **Channels** are numbered from 1. **Samples** are microvolts.
 What a board does not report is `null`, never invented.
@@ -198,6 +199,7 @@ TAGS = {
     "studies": "What recordings belong to, and who sees them.",
     "subjects": "Who is recorded: pseudonyms, and their withdrawal.",
     "clients": "Programs that may use the API, and what they may do.",
+    "graphql": "Several questions in one request, and changes; by `POST` only (`GET`: 405).",
     "audit": "What was done, by whom, when and from where.",
     "schema": "This document.",
     "docs": "This document, for people.",
@@ -215,5 +217,6 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "DEFAULT_GENERATOR_CLASS": "neurascale.core.openapi.schema.Generator",
     "POSTPROCESSING_HOOKS": ["neurascale.core.openapi.schema.finish"],
 }

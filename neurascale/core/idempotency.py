@@ -287,7 +287,7 @@ def _keep(row: KeptAnswer, response: Response) -> HttpResponse:
     body = b"" if response.data is None else dumps(response.data)
     headers = {name: response[name] for name in KEPT_HEADERS if name in response}
     if body:
-        headers["Content-Type"] = OrjsonRenderer.media_type
+        headers["Content-Type"] = response.content_type or OrjsonRenderer.media_type
     is_secret = NO_STORE in headers.get("Cache-Control", "")
     KeptAnswer.objects.filter(pk=row.pk, holder=row.holder).update(
         status=response.status_code, headers=headers, body=b"" if is_secret else body

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 from django.http import HttpResponse
 
-from neurascale.core.openapi.schema import document
+from neurascale.core.openapi.schema import JSON, document
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def operations() -> dict[str, Described]:
         Described(path, method.upper(), operation)
         for path, item in document()["paths"].items()
         for method, operation in item.items()
+        if not method.startswith("x-")
     ]
     return {operation.name: operation for operation in found}
 
@@ -51,9 +52,10 @@ def answers() -> Iterator[tuple[str, int, str]]:
         for text in described.operation["responses"]:
             status, response = int(text), described.response(int(text))
             if status >= 400:
-                _, narrowed = response["content"]["application/json"]["schema"]["allOf"]
+                _, narrowed = response["content"][JSON]["schema"]["allOf"]
                 codes = narrowed["properties"]["error"]["properties"]["code"]["enum"]
                 yield from ((name, status, code) for code in codes)
+                yield from ((name, status, kind) for kind in response["content"] if kind != JSON)
             else:
                 yield from ((name, status, kind) for kind in response.get("content", {"": None}))
 
@@ -78,7 +80,11 @@ def check(value: Any, schema: dict[str, Any]) -> None:
 
 def check_response(described: Described, response: HttpResponse) -> None:
     """Raise unless an answer is as it is declared: status, type, headers and body."""
-    said = described.response(response.status_code)
+    check_as_said(described.response(response.status_code), response)
+
+
+def check_as_said(said: dict[str, Any], response: HttpResponse) -> None:
+    """Raise unless an answer is as a response of the document says."""
     for name, header in said["headers"].items():
         assert name in response or not header.get("required"), name
         if name in response and header["schema"].get("type") == "string":
@@ -88,5 +94,5 @@ def check_response(described: Described, response: HttpResponse) -> None:
         return
     kind = response["Content-Type"].partition(";")[0]
     assert kind in said["content"], kind
-    if kind == "application/json":
+    if kind == JSON or kind.endswith("+json"):
         check(response.json(), said["content"][kind]["schema"])

@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection
 from django.http import HttpResponse
+from django.test import Client as HttpClient
 from django.test import override_settings
 from django.utils import timezone
 from rest_framework.views import APIView
@@ -21,6 +23,7 @@ from ingest.arrays import ARROW, NPY
 from ingest.models import Stream
 from neurascale.celery import app
 from neurascale.core import idempotency
+from neurascale.core.graphql.views import GraphQLRenderer
 from neurascale.core.guards import MAX_HEADER_BYTES, MAX_URL_BYTES
 from neurascale.core.limits import Bucket, RateLimitExceededError, charge, rate_of
 from neurascale.core.models import KeptAnswer
@@ -34,6 +37,8 @@ from tests.openapi.room import START, Room
 Driver = Callable[[Room], HttpResponse]
 
 CONFLICT = {"channels": [2]}
+QUERY = {"query": "{ devices { nodes { deviceId } } }"}
+GRAPHQL = GraphQLRenderer.media_type
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -194,7 +199,16 @@ def no_port(room: Room) -> None:
     room.device.save()
 
 
-GOOD: dict[str, Driver] = {
+def by_another_site(room: Room) -> HttpResponse:
+    """Ask with the session of somebody in the portal, and without the CSRF token."""
+    http = HttpClient(enforce_csrf_checks=True)
+    http.force_login(get_user_model().objects.create_user("kim", is_staff=True))
+    return http.post("/graphql", QUERY, content_type="application/json")
+
+
+GOOD: dict[str | tuple[str, str], Driver] = {
+    "graphql": asked("graphql", QUERY),
+    ("graphql", GRAPHQL): asked("graphql", QUERY, Accept=GRAPHQL),
     "auth_token": lambda room: room.ask("auth_token", token_request(room), token=None),
     "auth_revoke": lambda room: room.ask("auth_revoke", revocation(room), token=None),
     "clients_create": asked("clients_create", new_client),
@@ -218,6 +232,8 @@ GOOD: dict[str, Driver] = {
     "sessions_stop": after(recording, "sessions_stop"),
 }
 BAD: dict[tuple[str, str], Driver] = {
+    ("graphql", GRAPHQL): asked("graphql", {"query": "{ nothing }"}, Accept=GRAPHQL),
+    ("graphql", "PERMISSION_DENIED"): by_another_site,
     ("auth_token", "INVALID_CLIENT"): asked(
         "auth_token", lambda room: {**token_request(room), "client_secret": "wrong"}
     ),
@@ -381,8 +397,11 @@ ALIKE: dict[str, Callable[[Room, str], HttpResponse]] = {
     "IDEMPOTENCY_CONFLICT": key_of_another,
     "IDEMPOTENCY_IN_PROGRESS": while_its_twin_is_at_work,
     "MALFORMED_GZIP": lambda room, name: room.ask(name, b"no gzip", Content_Encoding="gzip"),
+    "LENGTH_REQUIRED": lambda room, name: room.ask(
+        name, Transfer_Encoding="chunked", Content_Type="application/json"
+    ),
     "NOT_ACCEPTABLE": lambda room, name: room.ask(name, Accept="application/x-nothing"),
-    "PAYLOAD_TOO_LARGE": lambda room, name: room.ask(name, b'"' + b"x" * 70_000 + b'"'),
+    "PAYLOAD_TOO_LARGE": lambda room, name: room.ask(name, b'"' + b"x" * 300_000 + b'"'),
     "UNSUPPORTED_MEDIA_TYPE": lambda room, name: room.ask(name, b"a", kind="text/plain"),
     "INTERNAL_ERROR": a_bug,
 }

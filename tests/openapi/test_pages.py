@@ -6,6 +6,7 @@ import pytest
 
 from neurascale.core import csp
 from neurascale.core.openapi.schema import document
+from tests.routes import METHODS
 
 PAGES = {
     "docs": (".opblock-summary-path", csp.SWAGGER_UI),
@@ -27,8 +28,8 @@ def test_a_page_shows_every_operation_under_a_policy_without_inline(web_pages, c
     text = chromium.text_content("body").replace("\N{ZERO WIDTH SPACE}", "")
     for path, item in document()["paths"].items():
         assert path in text
-        for operation in item.values():
-            assert operation["summary"] in text
+        for method in item.keys() & set(METHODS):
+            assert item[method]["summary"] in text
     assert [told for told in complaints if told[0] in {"error", "warning"}] == []
     hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
     assert hosts == {urlsplit(web_pages.url).netloc}

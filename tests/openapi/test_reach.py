@@ -11,11 +11,15 @@ from contextlib import ExitStack
 
 import pytest
 from django.http import HttpResponse
+from django.test import Client as HttpClient
 
 from neurascale.celery import app
-from tests.openapi.described import answers, check_response, operations
-from tests.openapi.drivers import ALIKE, BAD, GOOD, TAKEN
+from neurascale.core.openapi.links import VARIABLE
+from neurascale.core.openapi.schema import document
+from tests.openapi.described import answers, check_as_said, check_response, operations, resolved
+from tests.openapi.drivers import ALIKE, BAD, GOOD, GRAPHQL, TAKEN
 from tests.openapi.room import JSON, Room
+from tests.routes import METHODS
 
 
 @pytest.fixture
@@ -45,7 +49,8 @@ def drive(room: Room, name: str, status: int, form: str) -> HttpResponse:
         tag = room.ask(name, **ids)["ETag"]
         return room.ask(name, If_None_Match=tag, **ids)
     if status < 400:
-        return GOOD[name](room) if name in GOOD else with_form(room, name, form)
+        driver = GOOD.get((name, form)) or GOOD.get(name)
+        return driver(room) if driver else with_form(room, name, form)
     if (name, form) in BAD:
         return BAD[name, form](room)
     if form.startswith("INVALID_") and form.endswith("_ID"):
@@ -87,10 +92,47 @@ def check(room: Room, name: str, status: int, form: str) -> None:
     response = drive(room, name, status, form)
     assert response.status_code == status, (form, response.content)
     check_response(operations()[name], response)
-    if status >= 400:
+    if status >= 400 and "/" not in form:
         assert response.json()["error"]["code"] == form
     elif form:
         assert response["Content-Type"].partition(";")[0] == form
+
+
+@pytest.mark.parametrize("path", document()["paths"])
+def test_methods_that_a_path_does_not_have_are_answered_as_declared(room, path):
+    item = document()["paths"][path]
+    url = path.format(**dict.fromkeys(VARIABLE.findall(path), "x"))
+    (declared,) = item["x-other-methods"].values()
+    http = HttpClient(headers={"Authorization": f"Bearer {room.token}"})
+    others = {*METHODS, "trace", "brew"} - item.keys()
+    for method in others:
+        response = http.generic(method.upper(), url)
+        assert response.status_code == 405, (method, response.content)
+        check_as_said(resolved(declared), response)
+        allowed = set(response["Allow"].lower().split(", "))
+        assert allowed - {"head", "options"} == item.keys() & set(METHODS)
+        assert response.json()["error"]["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_a_repetition_is_answered_in_the_form_that_was_asked_for(room):
+    for query, status in (("{ nothing }", 400), ("{ devices { nodes { deviceId } } }", 200)):
+        for replayed in (None, "true"):
+            response = room.ask(
+                "graphql", {"query": query}, Accept=GRAPHQL, Idempotency_Key=f"once {status}"
+            )
+            assert (response.status_code, response.get("Idempotent-Replayed")) == (status, replayed)
+            assert response["Content-Type"] == GRAPHQL
+            check_response(operations()["graphql"], response)
+
+
+def test_a_tag_that_holds_keeps_a_change_from_being_made(room):
+    tag = room.ask("devices_retrieve")["ETag"]
+    for name in ("devices_partial_update", "devices_destroy"):
+        response = room.ask(name, {"name": "Other"}, If_None_Match=tag)
+        assert response.status_code == 412
+        check_response(operations()[name], response)
+        assert response.json()["error"]["code"] == "PRECONDITION_FAILED"
+    assert room.ask("devices_partial_update", {"name": "A"}, If_None_Match='"b"').status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from neurascale.core.bodies import OrjsonParser, OrjsonRenderer
 from neurascale.core.graphql.context import Context
 from neurascale.core.idempotency import Idempotency
+from neurascale.core.openapi.operation import Operation, Schema
 from neurascale.core.views.resources import ApiView
 
 SHOWN_ONCE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -29,16 +30,57 @@ class GraphQLRenderer(OrjsonRenderer):
     format = "graphql"
 
 
+ERROR: Schema = {
+    "type": "object",
+    "required": ["message", "extensions"],
+    "properties": {
+        "message": {"type": "string"},
+        "locations": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["line", "column"],
+                "properties": {"line": {"type": "integer"}, "column": {"type": "integer"}},
+            },
+        },
+        "path": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "extensions": {
+            "type": "object",
+            "description": "What the envelope of an error has in REST.",
+            "required": ["code", "details", "requestId"],
+            "properties": {
+                "code": {"type": "string"},
+                "details": {"type": "object", "additionalProperties": {}},
+                "requestId": {"type": ["string", "null"]},
+            },
+        },
+    },
+}
+RESULT: Schema = {
+    "type": "object",
+    "description": "What was asked for, null where it failed, and what failed.",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": ["object", "null"], "additionalProperties": {}},
+        "errors": {"type": "array", "minItems": 1, "items": ERROR},
+    },
+}
+
+
 class OperationSerializer(serializers.Serializer[Any]):
     """One operation; more than one a request is not taken."""
 
-    query = serializers.CharField(trim_whitespace=False)
-    variables = serializers.DictField(required=False, allow_null=True)
-    operationName = serializers.CharField(required=False, allow_null=True)  # noqa: N815
+    query = serializers.CharField(trim_whitespace=False, help_text="A document of GraphQL.")
+    variables = serializers.DictField(
+        required=False, allow_null=True, help_text="Values of its variables, by their names."
+    )
+    operationName = serializers.CharField(  # noqa: N815 - of "GraphQL over HTTP"
+        required=False, allow_null=True, help_text="Which to run, where a document has several."
+    )
 
 
 class GraphQLView(ApiView):
-    """Run a query or a change.
+    """Run a query or a change of GraphQL; what there is, GraphQL's own schema says.
 
     Only POST, and only JSON: no page of another site can make a browser send that without asking,
     and no link can change anything. Whoever comes with the portal's session shows the CSRF token.
@@ -53,7 +95,13 @@ class GraphQLView(ApiView):
     renderer_classes = (OrjsonRenderer, GraphQLRenderer)
     idempotency = Idempotency.LEASED
     max_body_bytes = 256 * 2**10
-    schema = None  # of OpenAPI, which has no words for this
+    operations = {
+        "POST": Operation(
+            takes=OperationSerializer,
+            gives={OrjsonRenderer.media_type: RESULT, GraphQLRenderer.media_type: RESULT},
+            also={HTTPStatus.BAD_REQUEST: {GraphQLRenderer.media_type: RESULT}},
+        )
+    }
     get_schema: Callable[[], Any] = SimpleNamespace  # given to `as_view`
 
     def post(self, request: Request) -> Response:
@@ -74,7 +122,8 @@ class GraphQLView(ApiView):
         if result.errors and result.data is None and self._wants_status(request):
             status = HTTPStatus.BAD_REQUEST
         headers = SHOWN_ONCE if self._shows_once() else {}
-        return Response(answer, status=status, headers=headers)
+        kind = request.accepted_renderer.media_type  # told, so that a kept answer has it too
+        return Response(answer, status=status, headers=headers, content_type=kind)
 
     def _shows_once(self) -> bool:
         asked = self.request.data

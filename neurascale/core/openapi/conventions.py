@@ -66,6 +66,11 @@ LOCATION: Schema = {
     "required": True,
     "schema": {"type": "string", "format": "uri-reference"},
 }
+ALLOW: Schema = {
+    "description": "The methods that there are.",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Z]+(, [A-Z]+)*$"},
+}
 REPEATED: Schema = {
     "description": "`true`: the first answer to this `Idempotency-Key`, given again.",
     "schema": {"type": "string", "enum": ["true"]},
@@ -79,6 +84,7 @@ def in_header(name: str, description: str, **schema: Any) -> Schema:
 
 
 IF_NONE_MATCH = in_header("If-None-Match", "Tags that the caller has: 304 if one still holds.")
+UNLESS_THERE = in_header("If-None-Match", "Tags of what not to change: 412 if one holds now.")
 IF_MATCH = in_header("If-Match", "The tag of what is to be changed: 412 if it has another now.")
 CONTENT_ENCODING = in_header("Content-Encoding", "How the body is packed: `gzip`, or not at all.")
 IDEMPOTENCY_KEY = in_header(
@@ -130,7 +136,7 @@ def request_headers(view: Any, method: str) -> list[Schema]:
     if method == "GET":
         headers.append(IF_NONE_MATCH)
     if has_preconditions(view, method):
-        headers.append(IF_MATCH)
+        headers += [IF_MATCH, UNLESS_THERE]
     if said_of(view, method).takes is not None:
         headers.append(CONTENT_ENCODING)
     return headers
@@ -145,6 +151,8 @@ def response_headers(view: Any, method: str, status: int) -> Schema:
         return headers | _headers_of_good_answer(view, method, status)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ALLOW
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = RETRY_AFTER
     if keeps_answers(view, method) and view.kind is not Idempotency.OWN and status in KEPT:
@@ -177,7 +185,7 @@ def raised(view: Any, method: str) -> Iterator[type[NeuraScaleError]]:
     if is_limited(view, method):
         yield RateLimitExceededError
     if said.takes is not None:
-        yield errors.MalformedGzipError
+        yield from (errors.MalformedGzipError, errors.LengthRequiredError)
     if keeps_answers(view, method):
         yield errors.IdempotencyConflictError
         if view.kind is Idempotency.LEASED:

@@ -9,7 +9,7 @@ from typing import Any
 
 from neurascale.core import errors
 from neurascale.core.api import CODES, status_of
-from neurascale.core.auth import InvalidTokenError
+from neurascale.core.auth import InvalidTokenError, PortalSessionAuthentication
 from neurascale.core.errors import NeuraScaleError
 from neurascale.core.openapi.operation import Schema
 from neurascale.core.openapi.shapes import summary_of
@@ -86,6 +86,9 @@ NOT_ACCEPTABLE = Code.of_status(HTTPStatus.NOT_ACCEPTABLE, "`Accept` names nothi
 UNSUPPORTED = Code.of_status(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body's `Content-Type` is none of those above."
 )
+NOT_ALLOWED = Code.of_status(
+    HTTPStatus.METHOD_NOT_ALLOWED, "The path has no such method; `Allow` names those it has."
+)
 FORGED_HOST = Code.of_status(HTTPStatus.BAD_REQUEST, "The server is not known by that `Host`.")
 
 
@@ -106,6 +109,7 @@ def unknown_id(name: str) -> type[NeuraScaleError] | None:
 
 def codes_of(
     view: Any,
+    method: str,
     raised: Iterable[type[NeuraScaleError]],
     *,
     takes_body: bool,
@@ -118,6 +122,8 @@ def codes_of(
     ----------
     view : APIView
         As the schema generator made it.
+    method : str
+        Of HTTP.
     raised : iterable of error classes
         What the view declares, and what comes of features that it has.
     takes_body : bool
@@ -130,7 +136,7 @@ def codes_of(
     found = [Code.of(errors.InvalidError), FORGED_HOST, NOT_ACCEPTABLE, Code.of(NeuraScaleError)]
     if view.get_authenticators():
         found += [Code.of(errors.NotAuthenticatedError), Code.of(InvalidTokenError)]
-    if scopes:
+    if scopes or _needs_csrf_token(view, method):
         found.append(Code.of(errors.ForbiddenError))
     if variables:
         found.append(Code.of(errors.NotFoundError))
@@ -144,6 +150,12 @@ def codes_of(
     for code in found:
         by_status.setdefault(code.status, {}).setdefault(code.code, code)
     return {status: list(codes.values()) for status, codes in sorted(by_status.items())}
+
+
+def _needs_csrf_token(view: Any, method: str) -> bool:
+    """Tell whether somebody who comes with the portal's session has to show more than that."""
+    ways = view.get_authenticators()
+    return method != "GET" and any(isinstance(way, PortalSessionAuthentication) for way in ways)
 
 
 def name_of(codes: list[Code]) -> str:

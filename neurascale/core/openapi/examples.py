@@ -6,7 +6,6 @@ The document is `docs/api-documentation.md`; where it is not installed there are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-
-LookUp = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 HEADING = re.compile(r"^#{2,4} (.+)$")
 FENCE = re.compile(r"^```(\w*)$")
@@ -85,44 +82,6 @@ def _add(example: Example, language: str, text: str, *, says_request: bool) -> N
         example.request = fill(text)
     elif language == "json":
         example.response = fill(text)
-
-
-def completed(example: Any, schema: Mapping[str, Any], look_up: LookUp) -> Any:
-    """Return an example with the fields that the seed document leaves out.
-
-    Parameters
-    ----------
-    example : any
-        As it is printed.
-    schema : mapping
-        Of what it is an example of.
-    look_up : callable
-        Returns the schema that a reference means.
-    """
-    schema = look_up(schema)
-    if isinstance(example, dict):
-        fields = schema.get("properties", {})
-        missing = [name for name in schema.get("required", []) if name not in example]
-        given = {n: completed(value, fields.get(n, {}), look_up) for n, value in example.items()}
-        return given | {name: plain_value(fields[name], look_up) for name in missing}
-    if isinstance(example, list):
-        return [completed(item, schema.get("items", {}), look_up) for item in example]
-    return example
-
-
-def plain_value(schema: Mapping[str, Any], look_up: LookUp) -> Any:
-    """Return a value of a schema: null where nothing may be known, else the plainest there is."""
-    schema = look_up(schema)
-    kinds = schema.get("type", "null")
-    if "null" in kinds or "oneOf" in schema:
-        return None
-    if "enum" in schema:
-        return schema["enum"][0]
-    if kinds == "object":
-        return completed({}, schema, look_up)
-    if schema.get("format") == "date-time":
-        return "2025-07-26T10:30:00Z"
-    return {"array": [], "boolean": False, "integer": 0, "number": 0}.get(kinds, "")
 
 
 @cache

@@ -32,6 +32,8 @@ class Operation:
         Of the good answer; by default 201 for ``create``, 204 for ``destroy``, else 200.
     raises : tuple of error classes
         Those of the domain. Ids that are not found and all that is true of every view are known.
+    also : mapping of int to mapping of media type to shape
+        Bodies that errors have besides the envelope, by status.
     headers : mapping of str to str
         Of the good answer, and what each says.
     parameters : tuple of dict
@@ -44,6 +46,7 @@ class Operation:
     gives: Any = None
     status: int | None = None
     raises: tuple[type[NeuraScaleError], ...] = ()
+    also: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     parameters: tuple[Schema, ...] = ()
 

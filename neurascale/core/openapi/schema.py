@@ -19,19 +19,21 @@ from rest_framework.viewsets import ViewSetMixin
 
 from neurascale.core.auth import HasScope, required_scopes
 from neurascale.core.openapi import conventions, errors, parameters
-from neurascale.core.openapi.examples import completed, printed_for, seed_examples
+from neurascale.core.openapi.examples import printed_for, seed_examples
 from neurascale.core.openapi.links import add_links
 from neurascale.core.openapi.operation import Operation, Schema, said_of
 from neurascale.core.openapi.shapes import BYTES, schema_of, summary_of
 from neurascale.core.paging import CursorPaging
 
 JSON = "application/json"
+OTHER_METHODS = "x-other-methods"  # of a path: the answer to methods that it does not have
 BODIES = ("POST", "PUT", "PATCH")
 STATUSES = {"create": HTTPStatus.CREATED, "destroy": HTTPStatus.NO_CONTENT}
 USUAL = {  # what REST framework's mixins do, which have no docstrings
     "list": "List {plural}",
     "retrieve": "Read one of the {plural}",
 }
+AS_PRINTED = {"summary": "As the documentation prints it; an answer has all fields of its schema."}
 PAGINATION: Schema = {
     "type": "object",
     "description": "Where the neighbours of a page are.",
@@ -103,6 +105,9 @@ class AutoSchema(openapi.AutoSchema):
         operation["responses"] = self._responses()
         if self.scopes:
             operation["x-required-scopes"] = sorted(self.scopes)
+        operation[OTHER_METHODS] = {
+            str(errors.NOT_ALLOWED.status): self._error([errors.NOT_ALLOWED])
+        }
         return operation
 
     # --- Who and what ----------------------------------------------------------------------------
@@ -207,6 +212,7 @@ class AutoSchema(openapi.AutoSchema):
             good["content"] = self._good_content()
         codes = errors.codes_of(
             self.view,
+            self.method,
             (*self.said.raises, *conventions.raised(self.view, self.method)),
             takes_body=self.said.takes is not None,
             variables=self.variables,
@@ -237,22 +243,11 @@ class AutoSchema(openapi.AutoSchema):
             plural: str = self.view.plural  # type: ignore[attr-defined]
             content = {JSON: {"schema": page_of(plural, content[JSON]["schema"])}}
         if self.printed and self.printed.response is not None:
-            whole = completed(self.printed.response, content[JSON]["schema"], self._look_up)
-            content[JSON]["examples"] = {"seed": {"value": whole}}
+            content[JSON]["examples"] = {"seed": {**AS_PRINTED, "value": self.printed.response}}
         return content
 
-    def _look_up(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a schema says, if it is a reference too."""
-        name = schema.get("$ref", "").rpartition("/")[2]
-        if not name:
-            return schema
-        if name == "Pagination":
-            return PAGINATION
-        found: Mapping[str, Any] = self.registry[name, ResolvedComponent.SCHEMA].schema
-        return found
-
     def _error(self, codes: list[errors.Code]) -> Schema:
-        """Return a reference to the response with these codes, which others have too."""
+        """Return the response with these codes: a reference, since others have it too."""
         headers = conventions.response_headers(self.view, self.method, codes[0].status)
         special = [name for header, name in conventions.NAMES.items() if header in headers]
         component = ResolvedComponent(
@@ -261,6 +256,11 @@ class AutoSchema(openapi.AutoSchema):
             object=errors.Code,
             schema=errors.response_of(codes, headers, printed_errors()),
         )
+        if also := self.said.also.get(codes[0].status):
+            component.schema["content"] |= {
+                kind: self._content(shape, "response") for kind, shape in also.items()
+            }
+            return component.schema
         self.registry.register_on_missing(component)
         reference: Schema = component.ref
         return reference
@@ -318,10 +318,22 @@ def printed_errors() -> Mapping[str, Any]:
     }
 
 
+class Generator(SchemaGenerator):
+    """Makes the document; says of each path, once, what methods answer that it does not have."""
+
+    def get_schema(self, request: Any = None, public: bool = False) -> Schema:
+        """Return the document."""
+        result: Schema = super().get_schema(request=request, public=public)
+        for item in result["paths"].values():
+            told = [operation.pop(OTHER_METHODS) for operation in item.values()]
+            item[OTHER_METHODS] = told[0]
+        return result
+
+
 @cache
 def document() -> Schema:
     """Return the OpenAPI document of this process, made once."""
-    schema: Schema = SchemaGenerator().get_schema(request=None, public=True)
+    schema: Schema = Generator().get_schema(request=None, public=True)
     return schema
 
 
