@@ -29,7 +29,7 @@ from ingest.services.recordings import place_marker
 from ingest.services.streams import active_stream
 from ingest.subscription import Subscription, in_thread
 from neurascale.core.actor import enter, socket_edge
-from neurascale.core.auth import Principal, Scope, scopes_of
+from neurascale.core.auth import Principal, Scope, lacking, scopes_of
 from neurascale.core.errors import (
     ForbiddenError,
     InvalidError,
@@ -37,7 +37,12 @@ from neurascale.core.errors import (
     NotAuthenticatedError,
 )
 from neurascale.core.limits import owner_of
-from neurascale.core.sockets import authenticate, authenticate_handshake, chosen_subprotocol
+from neurascale.core.sockets import (
+    authenticate,
+    authenticate_handshake,
+    chosen_subprotocol,
+    reason_of,
+)
 from sessions_app.models import Event
 from sessions_app.services import heard_studies
 from sessions_app.watch import AccessLostError, Watched, current_watch
@@ -125,8 +130,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def on_auth(self, message: Mapping[str, Any]) -> None:
         """Learn who is asking; no answer means yes."""
         principal = await authenticate(token_of(message))
-        if self.subscriptions and Scope.DEVICES_READ not in await in_thread(scopes_of, principal):
-            raise MayNotWatchError("Watching a device needs the scope devices:read")
+        if self.subscriptions:
+            await in_thread(check_may_watch, principal)
         await self.speaks_for(principal)
 
     async def on_subscribe(self, message: Mapping[str, Any]) -> None:
@@ -190,7 +195,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         await self.say(error_message(error), answers)
         code = close_code(error)
         if code is not None or self.principal is None:
-            await self.close(code or NOT_AUTHENTICATED)
+            await self.close(code or NOT_AUTHENTICATED, reason_of(error))
 
     async def speaks_for(self, principal: Principal) -> None:
         """Act for somebody from now on, as long as they may."""
@@ -207,7 +212,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             subscription.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.say(error_message(error)), GOODBYE_SECONDS)
-        await self.close(close_code(error))
+        await self.close(close_code(error), reason_of(error))
 
     def unsubscribe(self, device_id: str) -> None:
         """Close the subscription of a device, if there is one."""
@@ -241,6 +246,21 @@ def close_code(error: NeuraScaleError) -> int | None:
     return next((code for kind, code in CLOSE_CODES.items() if isinstance(error, kind)), None)
 
 
+def check_may_watch(principal: Principal | None) -> None:
+    """Raise unless a principal may see devices; reads the database.
+
+    Raises
+    ------
+    MayNotWatchError
+        If it lacks the scope; the details are those of REST.
+    """
+    if Scope.DEVICES_READ not in scopes_of(principal):
+        raise MayNotWatchError(
+            "Watching a device needs the scope devices:read",
+            **lacking(principal, [Scope.DEVICES_READ]),
+        )
+
+
 def look_up_wish(
     principal: Principal | None, message: Mapping[str, Any]
 ) -> tuple[Device, Stream | None, Wish, frozenset[str] | None]:
@@ -251,8 +271,7 @@ def look_up_wish(
     MayNotWatchError, InvalidDeviceIdError, InvalidError
         If there can be no such subscription.
     """
-    if Scope.DEVICES_READ not in scopes_of(principal):
-        raise MayNotWatchError("Watching a device needs the scope devices:read")
+    check_may_watch(principal)
     device = get_device(device_id_of(message))
     wish = read_wish(message, n_channels=device.n_channels)
     next_sequence, _ = look_up_sequence(device.public_id)
@@ -278,7 +297,8 @@ def place(
     """
     if Scope.SESSIONS_WRITE not in scopes_of(principal):
         raise ForbiddenError(
-            "Placing a marker needs the scope sessions:write", missing=[Scope.SESSIONS_WRITE]
+            "Placing a marker needs the scope sessions:write",
+            **lacking(principal, [Scope.SESSIONS_WRITE]),
         )
     device = get_device(device_id_of(message))
     mark = read_mark(message)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ingest.messages import View
 from ingest.subscription import LIVE, REPLAY
+from ingest.wire import LATEST_NS, RANGE
 from neurascale.core.errors import InvalidError
 from neurascale.core.wire import loads
 
@@ -139,9 +140,9 @@ def read_mark(message: Mapping[str, Any]) -> Mark:
     timestamp = message.get("timestamp")
     if timestamp is not None and not _is_number(timestamp):
         raise _invalid("timestamp", timestamp, "Must be milliseconds since the epoch.")
+    if timestamp is not None and not 0 <= timestamp < LATEST_NS / 1e6:
+        raise _invalid("timestamp", timestamp, f"Must be of a time {RANGE}, in milliseconds.")
     time_ns = None if timestamp is None else round(timestamp * 1e6)
-    if time_ns is not None and not 0 <= time_ns <= LARGEST:
-        raise _invalid("timestamp", timestamp, "Must be milliseconds since the epoch.")
     return Mark(label=label, value=message.get("value"), time_ns=time_ns)
 
 

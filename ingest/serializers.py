@@ -28,6 +28,8 @@ UNIT = "uV"
 class TimestampField(serializers.Field[int, Any, str | None, Any]):
     """ISO 8601 with zone on the wire, nanoseconds since the Unix epoch inside."""
 
+    accepts = "a time in ISO 8601 with zone"
+
     def to_internal_value(self, data: Any) -> int:
         """Return nanoseconds since the epoch."""
         try:

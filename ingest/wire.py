@@ -12,6 +12,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # well within what 64 bits of nanoseconds can say
 LATEST_NS = (LATEST - EPOCH) // timedelta(microseconds=1) * 1000
 
+RANGE = f"between {EPOCH.year} and {LATEST.year}"
+
 
 def to_ns(text: Any) -> int:
     """Return what an ISO 8601 time with zone means, in nanoseconds since the Unix epoch.
@@ -23,11 +25,13 @@ def to_ns(text: Any) -> int:
     """
     try:
         moment = datetime.fromisoformat(text)
-        is_sane = EPOCH <= moment < LATEST
-    except (TypeError, ValueError, OverflowError):  # without a zone it cannot be compared
-        is_sane = False
-    if not is_sane:
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
         raise ValueError(f"Must be ISO 8601 with zone, such as 2025-07-26T10:30:00Z, not {text!r}.")
+    if not EPOCH <= moment < LATEST:
+        where = "past" if moment < EPOCH else "future"
+        raise ValueError(f"Lies too far in the {where}: {text!r} is not {RANGE}.")
     return (moment - EPOCH) // timedelta(microseconds=1) * 1000
 
 

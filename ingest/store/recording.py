@@ -126,12 +126,16 @@ class Recording:
             If nothing was recorded, or not everything at the same rate.
         """
         rates = sorted({part.stream.sfreq for part in self.parts})
-        if len(rates) != 1:
+        if not rates:
+            raise SessionStateError(
+                "The session has not recorded anything yet",
+                suggestion="Start it, or send it samples: POST /v1/ingest/neural-data.",
+            )
+        if len(rates) > 1:
             found = " and ".join(f"{rate:g}" for rate in rates)
             raise SessionStateError(
-                f"The session recorded at {found} Hz, which makes no single array"
-                if rates
-                else "The session has not recorded anything yet"
+                f"The session recorded at {found} Hz, which makes no single array",
+                suggestion="Record at each rate in a session of its own.",
             )
         return rates[0]
 

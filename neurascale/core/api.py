@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,11 @@ DJANGO = {
     Http404: HTTPStatus.NOT_FOUND,
 }
 PORTAL = "/admin"  # below it, people get pages and not envelopes
+INSTEAD = {
+    "allowed": "Use {}.",
+    "supported": "Send the body as {}, and say so in Content-Type.",
+    "available": "Ask for {} in Accept.",
+}
 KEPT_HEADERS = ("allow", "retry-after", "vary", "www-authenticate")
 KEPT_PREFIXES = ("access-control-", "x-ratelimit-")
 
@@ -174,7 +179,11 @@ def _answer_to_drf(error: drf.APIException, view: APIView | None) -> Answer:
     if isinstance(error, drf.ValidationError):
         fields = dict(_flat(error.detail))
         told = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in fields.items())
-        return _answer_to_ours(InvalidError(f"The request is not valid: {told}", fields=fields))
+        advice = getattr(error, "suggestion", None)  # of a query: see `StrictSerializer`
+        suggested = {} if advice is None else {"suggestion": advice}
+        return _answer_to_ours(
+            InvalidError(f"The request is not valid: {told}", fields=fields, **suggested)
+        )
     if isinstance(error, drf.NotAuthenticated):
         missing = NotAuthenticatedError(
             "This needs a token and the request has none",
@@ -187,14 +196,19 @@ def _answer_to_drf(error: drf.APIException, view: APIView | None) -> Answer:
         return _answer_to_ours(TooManyError(str(error.detail), **wait))
     details: dict[str, Any] = {}
     if isinstance(error, drf.MethodNotAllowed) and view:
-        details = {"allowed": view.allowed_methods}
+        details = _instead("allowed", view.allowed_methods)
     elif isinstance(error, drf.UnsupportedMediaType) and view:
-        details = {"supported": [parser.media_type for parser in view.get_parsers()]}
+        details = _instead("supported", [parser.media_type for parser in view.get_parsers()])
     elif isinstance(error, drf.NotAcceptable) and view:
-        details = {"available": [renderer.media_type for renderer in view.get_renderers()]}
+        details = _instead("available", [form.media_type for form in view.get_renderers()])
     status = HTTPStatus(error.status_code)
     headers = {"WWW-Authenticate": challenge()} if status == HTTPStatus.UNAUTHORIZED else {}
     return Answer(status, CODES.get(status, status.name), str(error.detail), details, headers)
+
+
+def _instead(name: str, known: list[str]) -> dict[str, Any]:
+    """Return the details of what is not there: what is, and what to do with it."""
+    return {name: known, "suggestion": INSTEAD[name].format(" or ".join(known))}
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
@@ -321,7 +335,10 @@ def _in_envelope(request: HttpRequest, bare: HttpResponseBase) -> HttpResponseBa
     media_type = bare.get("Content-Type", "").partition(";")[0]
     if media_type == OrjsonRenderer.media_type or media_type.endswith("+json"):
         return bare
-    response = answer_with_status(request, bare.status_code).response(request)
+    answer = answer_with_status(request, bare.status_code)
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in bare:
+        answer = replace(answer, details=_instead("allowed", bare["Allow"].split(", ")))
+    response = answer.response(request)
     response.cookies = bare.cookies
     for name, value in bare.items():
         if name.lower() in KEPT_HEADERS or name.lower().startswith(KEPT_PREFIXES):

@@ -95,13 +95,13 @@ ROLES = {
 }
 
 
-def expand_scopes(names: Iterable[str]) -> frozenset[Scope]:
+def expand_scopes(names: Iterable[str], *, field: str = "scopes") -> frozenset[Scope]:
     """Return the scopes that names of scopes and roles stand for; ``"all"`` is every one.
 
     Raises
     ------
     InvalidError
-        If a name is neither a scope nor a role; the message lists both.
+        If a name is neither a scope nor a role; the details list both, under the field's name.
     """
     granted: set[Scope] = set()
     for name in names:
@@ -115,7 +115,7 @@ def expand_scopes(names: Iterable[str]) -> frozenset[Scope]:
             known = [*ROLES, "all", *map(str, Scope)]
             raise InvalidError(
                 f"{name!r} is neither a scope nor a role",
-                fields={"scopes": [f"Each is one of {', '.join(known)}."]},
+                fields={field: [f"Each is one of {', '.join(known)}."]},
             )
     return frozenset(granted)
 
@@ -151,6 +151,15 @@ def _with_implied(*names: str) -> frozenset[Scope]:
     return EVERYTHING if Scope.ADMIN in granted else granted
 
 
+def lacking(principal: Principal | AnonymousUser | None, missing: Iterable[str]) -> dict[str, Any]:
+    """Return the details of the error of somebody who lacks scopes, wherever it is told."""
+    return {
+        "missing": sorted(missing),
+        "granted": sorted(scopes_of(principal)),
+        "suggestion": "Ask the lab's administrator for the scope, then get a new token.",
+    }
+
+
 class HasScope(BasePermission):
     """Let in whoever has the scopes that the view says it requires.
 
@@ -175,9 +184,7 @@ class HasScope(BasePermission):
         if missing:
             raise MissingScopeError(
                 f"{request.method} {request.path} needs the scope {' and '.join(sorted(missing))}",
-                missing=sorted(missing),
-                granted=sorted(scopes_of(request.user)),
-                suggestion="Ask the lab's administrator for the scope, then get a new token.",
+                **lacking(request.user, missing),
             )
         return True
 

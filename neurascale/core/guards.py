@@ -63,6 +63,7 @@ def refusal_of(request: HttpRequest) -> NeuraScaleError | None:
         return InvalidError(
             f"The URL has {n_parameters} parameters; {MAX_PARAMETERS} are accepted",
             limit_parameters=MAX_PARAMETERS,
+            suggestion="Ask for less at once.",
         )
     return _refusal_of_headers(request.META)
 

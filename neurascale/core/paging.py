@@ -35,15 +35,17 @@ MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 TIE_BREAKER = "public_id"  # unique, and unlike the primary key no secret
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+AT_MOST = f"Ask for 1 to {MAX_LIMIT} at once, and follow the pages."
+FOLLOW = "Take it from `pagination.next` or `.previous`, or start without."
 OWN_PARAMETERS = ("limit", "cursor", "ordering", "search")
 UNCHANGING = {"limit", "ordering"}  # what may be asked of a list without changing what is in it
 
 FilterFunction = Callable[[QuerySet[Any], str], QuerySet[Any]]
 
 
-def invalid(name: str, problem: str) -> InvalidError:
-    """Return the error for one parameter of the URL."""
-    return InvalidError(f"{name}: {problem}", fields={name: [problem]})
+def invalid(name: str, problem: str, suggestion: str) -> InvalidError:
+    """Return the error for one parameter of the URL: what is wrong, and what is accepted."""
+    return InvalidError(f"{name}: {problem}", fields={name: [problem]}, suggestion=suggestion)
 
 
 # --- Which rows ----------------------------------------------------------------------------------
@@ -71,9 +73,10 @@ class FieldFilters(BaseFilterBackend):
         known = sorted({*OWN_PARAMETERS, *fields} - (set() if texts else {"search"}))
         for name, values in request.query_params.lists():
             if name not in known:
-                raise invalid(name, f"This list knows only {', '.join(known)}.")
+                told = ", ".join(known)
+                raise invalid(name, f"This list knows only {told}.", f"Ask by any of {told}.")
             if len(values) > 1:
-                raise invalid(name, "May be given once.")
+                raise invalid(name, "May be given once.", f"Give {name} once, or not at all.")
         given = {name: text for name, (text,) in request.query_params.lists() if name in fields}
         return narrowed(queryset, view, given, search=request.query_params.get("search", ""))
 
@@ -98,7 +101,8 @@ def narrowed(
     for name, text in given.items():
         queryset = _match(queryset, name, view.filter_fields[name], text)
     if search.split() and not view.search_fields:
-        raise invalid("search", "This list cannot be searched.")
+        narrower = ", ".join(sorted(view.filter_fields)) or "nothing"
+        raise invalid("search", "This list cannot be searched.", f"Narrow it by {narrower}.")
     for word in search.split():
         searched = [Q((f"{text}__icontains", word)) for text in view.search_fields]
         queryset = queryset.filter(reduce(or_, searched))
@@ -113,15 +117,17 @@ def _match(
     field = field_of(queryset.model, matcher)
     if isinstance(field, models.BooleanField):
         if value.lower() not in BOOLEANS:
-            raise invalid(name, "Must be true or false.")
+            raise invalid(name, "Must be true or false.", f"Send {name}=true or {name}=false.")
         return queryset.filter((matcher, BOOLEANS[value.lower()]))
     choices = [str(choice) for choice, _ in field.flatchoices]
     if choices and value not in choices:
-        raise invalid(name, f"{value!r} is not one of {', '.join(choices)}.")
+        told = ", ".join(choices)
+        raise invalid(name, f"{value!r} is not one of {told}.", f"Send one of {told}.")
     try:
         return queryset.filter((matcher, field.to_python(value)))
     except ValidationError as error:
-        raise invalid(name, " ".join(error.messages)) from None
+        form = field.get_internal_type().removesuffix("Field").lower()
+        raise invalid(name, " ".join(error.messages), f"Send a value of type {form}.") from None
 
 
 def field_of(model: type[models.Model], path: str) -> Any:
@@ -171,9 +177,11 @@ def keys_of(view: Any, asked: str | None) -> list[Key]:
     for name in names:
         bare = name.removeprefix("-")
         if bare not in known:
+            told = ", ".join(sorted(known))
             raise invalid(
                 "ordering",
-                f"{bare!r} is not one of {', '.join(sorted(known))} (- before: falling).",
+                f"{bare!r} is not one of {told} (- before: falling).",
+                f"Order by any of {told}, with commas between." if known else "Leave it out.",
             )
         keys.append(Key(known[bare], descending=name.startswith("-")))
     unique = getattr(view, "tie_breaker", TIE_BREAKER)
@@ -214,9 +222,9 @@ class Cursor:
         try:
             cursor = cls(*_signer().unsign_object(text))
         except (BadSignature, ValueError, TypeError):
-            raise invalid("cursor", "Take it from `pagination.next` or start without.") from None
+            raise invalid("cursor", "That is no cursor of this lab.", FOLLOW) from None
         if cursor.order != order:
-            raise invalid("cursor", "It belongs to another list or ordering; start without.")
+            raise invalid("cursor", "It belongs to another list or ordering.", FOLLOW)
         return cursor
 
 
@@ -350,7 +358,7 @@ def _limit(text: str | None) -> int:
         return DEFAULT_LIMIT
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT))
     if not is_number or not 1 <= int(text) <= MAX_LIMIT:
-        raise invalid("limit", f"A whole number from 1 to {MAX_LIMIT}, not {text!r}.")
+        raise invalid("limit", f"A whole number from 1 to {MAX_LIMIT}, not {text!r}.", AT_MOST)
     return int(text)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from neurascale.core.credentials import split_api_key
@@ -72,6 +73,32 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     is_strict = True
     is_json = True
+    is_read = False  # whether each field was a value of its own
+
+    def is_valid(self, *, raise_exception: bool = False) -> bool:
+        """Tell whether the values are good; of a query, the error says what is accepted.
+
+        Raises
+        ------
+        ValidationError
+            If they are not, and it is wanted; of a query with a ``suggestion``.
+        """
+        try:
+            return super().is_valid(raise_exception=raise_exception)
+        except serializers.ValidationError as error:
+            if not self.is_json:
+                error.suggestion = self._advice(error.detail)  # type: ignore[attr-defined]
+            raise
+
+    def _advice(self, problems: Any) -> str:
+        """Return what a query may ask, where it asked something else."""
+        if self.is_read:  # the fields do not go together, and the problems say what would
+            return " ".join(str(text) for texts in problems.values() for text in texts)
+        known = {name: field for name, field in self.fields.items() if name in problems}
+        told = [f"Send {name} as {_accepted(field)}." for name, field in known.items()]
+        if len(known) < len(problems):
+            told.append(f"What can be asked for is {', '.join(self.fields)}.")
+        return " ".join(told)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the checked values.
@@ -92,7 +119,9 @@ class StrictSerializer(serializers.Serializer[Any]):
             odd = {name: list(_odd(field, data[name])) for name, field in present}
             if any(odd.values()):
                 raise serializers.ValidationError({n: told for n, told in odd.items() if told})
-        return super().to_internal_value(data)
+        values: dict[str, Any] = super().to_internal_value(data)
+        self.is_read = True
+        return values
 
 
 def _odd(field: Any, value: Any) -> Iterator[str]:
@@ -107,6 +136,21 @@ def _odd(field: Any, value: Any) -> Iterator[str]:
                 for inner in value:
                     yield from _odd(getattr(field, "child", None), inner)
             return
+
+
+def _accepted(field: Any) -> str:
+    """Return what a field of a query takes."""
+    if isinstance(field, serializers.ChoiceField):
+        return " or ".join(map(str, field.choices))
+    if isinstance(field, serializers.RegexField):
+        validators: list[Any] = [v for v in field.validators if isinstance(v, RegexValidator)]
+        return f"a text like {' and '.join(v.regex.pattern for v in validators)}"
+    kinds = [name for kind, _, name in KINDS if isinstance(field, kind)]
+    kind = getattr(field, "accepts", kinds[0] if kinds else "a value")
+    if isinstance(field, serializers.IntegerField):
+        kind = "a whole number"
+    limits = [getattr(field, name, None) for name in ("min_value", "max_value")]
+    return kind if None in limits else f"{kind} from {limits[0]:.0f} to {limits[1]:.0f}"
 
 
 class SecretField(serializers.CharField):

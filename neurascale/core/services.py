@@ -177,7 +177,7 @@ def _narrowed(client: Client, scope: str | None) -> frozenset[str]:
     granted = scopes_of(client)
     if scope is None:
         return granted
-    wanted = expand_scopes(scope.split())
+    wanted = expand_scopes(scope.split(), field="scope")
     if beyond := wanted - granted:
         raise InvalidError(
             f"The client does not have the scope {' or '.join(sorted(beyond))}",

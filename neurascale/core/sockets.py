@@ -17,13 +17,20 @@ from django.utils.http import is_same_domain
 
 from neurascale.core.api import Answer
 from neurascale.core.auth import Principal, authenticate_token, refuse_token_in_url
-from neurascale.core.errors import NotFoundError
+from neurascale.core.errors import NeuraScaleError, NotFoundError
 from neurascale.core.wire import dumps
 
 log = logging.getLogger(__name__)
 
+MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame has 125, the code takes two
 REFUSAL = "websocket.http.response"  # an extension of ASGI: a handshake answered like a request
 SUBPROTOCOL = "neurascale.jwt."  # followed by the token, where a client cannot set headers
+
+
+def reason_of(error: NeuraScaleError) -> str:
+    """Return why a connection ends, as its close frame says it: ``INVALID_TOKEN: …``."""
+    reason = f"{error.code}: {error.message}".encode()[:MAX_REASON_BYTES]
+    return reason.decode(errors="ignore")
 
 
 def chosen_subprotocol(scope: Mapping[str, Any]) -> str | None:

@@ -95,7 +95,9 @@ def test_a_wrong_method_says_which_are_right(client, debug):
     response = client.put("/v1/auth/token")
     assert response.status_code == 405
     assert "POST" in response["Allow"]
-    assert "POST" in error_in(response)["details"]["allowed"]
+    details = error_in(response)["details"]
+    assert details["allowed"] == ["POST", "OPTIONS"]
+    assert details["suggestion"] == "Use POST or OPTIONS."
 
 
 def test_a_wrong_method_on_a_plain_view_keeps_its_allow_header(client, debug):
@@ -103,13 +105,16 @@ def test_a_wrong_method_on_a_plain_view_keeps_its_allow_header(client, debug):
     assert error_in(response)["code"] == "METHOD_NOT_ALLOWED"
     assert response.status_code == 405
     assert response["Allow"] == "GET"
+    assert error_in(response)["details"] == {"allowed": ["GET"], "suggestion": "Use GET."}
 
 
 def test_a_wrong_media_type_says_which_are_right(client, debug):
     response = client.post("/echo", b"<x/>", content_type="text/xml")
     assert response.status_code == 415
     assert error_in(response)["code"] == "UNSUPPORTED_MEDIA_TYPE"
-    assert error_in(response)["details"]["supported"] == ["application/json"]
+    details = error_in(response)["details"]
+    assert details["supported"] == ["application/json"]
+    assert "application/json" in details["suggestion"]
 
 
 def test_forms_are_for_the_token_endpoint_only(client, debug):
@@ -121,7 +126,9 @@ def test_forms_are_for_the_token_endpoint_only(client, debug):
 def test_a_media_type_that_nobody_writes_is_not_acceptable(client, debug):
     response = client.get("/rest/missing", headers={"Accept": "text/html"})
     assert response.status_code == 406
-    assert error_in(response)["details"]["available"] == ["application/json"]
+    details = error_in(response)["details"]
+    assert details["available"] == ["application/json"]
+    assert "application/json" in details["suggestion"]
 
 
 def test_a_missing_csrf_token_is_told_in_the_envelope(debug):

@@ -344,6 +344,10 @@ def test_a_token_cannot_be_asked_for_with_more(new):
     answer = ask_with_secret(new, scope="devices:control")
     assert code_of(answer) == (400, "VALIDATION_ERROR")
     assert "scope" in answer.json()["error"]["details"]["fields"]
+    for wrong in ("root", "sessions:read root"):
+        told = ask_with_secret(new, scope=wrong).json()["error"]["details"]["fields"]
+        assert list(told) == ["scope"]  # as it was sent, and not as `scopes`
+        assert "sessions:read" in told["scope"][0]
 
 
 def test_roles_grow_from_viewer_to_admin():

@@ -176,6 +176,28 @@ def test_a_mistyped_filter_is_refused_and_not_ignored(browser):
     assert "status" in fields_of(browser.get(f"{DEVICES}?status=error&status=connected"))
 
 
+@pytest.mark.parametrize(
+    ("query", "accepted"),
+    [
+        ("limit=x", "1 to 200"),
+        ("ordering=port", "created_at"),
+        ("cursor=x", "pagination.next"),
+        ("status=asleep", "streaming"),
+        ("stauts=error", "status"),
+        ("status=error&status=error", "once"),
+    ],
+)
+def test_a_wrong_parameter_is_told_what_is_accepted(browser, query, accepted):
+    error = browser.get(f"{DEVICES}?{query}").json()["error"]
+    assert error["code"] == "VALIDATION_ERROR"
+    assert accepted in error["details"]["suggestion"]
+
+
+def test_a_filter_of_true_or_false_says_so(browser):
+    error = browser.get("/v1/clients?is_active=maybe").json()["error"]
+    assert error["details"]["suggestion"] == "Send is_active=true or is_active=false."
+
+
 def test_search_finds_every_word_in_any_field(browser):
     make_device("Left Cyton", port="/dev/ttyUSB0")
     make_device("Right Cyton", port="/dev/ttyUSB1")

@@ -88,11 +88,15 @@ class Socket:
 
     def closed(self) -> int:
         """Read to the end and return the close code."""
+        return int(self.end().code)
+
+    def end(self) -> Any:
+        """Read to the end and return the close frame."""
         try:
             while True:
                 self.hear()
         except ConnectionClosed as closed:
-            return int(closed.rcvd.code)
+            return closed.rcvd
 
 
 def open_socket(server: Any, protocol: Protocol, **options: Any) -> Socket:

@@ -63,7 +63,11 @@ def test_whoever_is_not_known_is_let_go_with_the_code_of_the_stream(connected, p
         assert told["type"] == "connection_error"
         code = told["payload"]["extensions"]["code"]
         assert code in {"NOT_AUTHENTICATED", "INVALID_TOKEN"}
-    assert socket.closed() == 4401
+    end = socket.end()
+    assert end.code == 4401
+    shown = isinstance((payload or {}).get("token"), str)
+    expected = "INVALID_TOKEN: That is no" if shown else "NOT_AUTHENTICATED: "
+    assert end.reason.startswith(expected)
 
 
 def test_nothing_is_run_before_it_is_known_who_is_asking(connected):

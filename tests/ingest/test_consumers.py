@@ -50,9 +50,13 @@ class Socket:
 
     def closed(self):
         """Read to the end and return the close code."""
+        return self.end().code
+
+    def end(self):
+        """Read to the end and return the close frame."""
         with pytest.raises(ConnectionClosedError) as closed:
             self.until("nothing, for the end comes first")
-        return closed.value.rcvd.code
+        return closed.value.rcvd
 
 
 @pytest.fixture
@@ -150,7 +154,8 @@ def test_a_bad_token_is_refused_wherever_it_is(open_socket, where):
     if where == "message":
         socket.say(type="auth", token="nonsense")
     assert socket.hear()["error"]["code"] == "INVALID_TOKEN"
-    assert socket.closed() == 4401
+    end = socket.end()
+    assert (end.code, end.reason) == (4401, "INVALID_TOKEN: That is no valid access token")
 
 
 @pytest.mark.parametrize("text", ['{"type": "subscribe", "device_id": "dev_a"}', "no json"])
@@ -206,6 +211,17 @@ def test_watching_needs_a_scope(open_socket, live):
     socket = open_socket(token=make_token("sessions:read"))
     answer = socket.ask(type="subscribe", device_id=live.device_id, id=7)
     assert (answer["error"]["code"], answer["id"]) == ("PERMISSION_DENIED", 7)
+    details = answer["error"]["details"]  # those of REST
+    assert (details["missing"], details["granted"]) == (["devices:read"], ["sessions:read"])
+    assert details["suggestion"]
+    assert socket.closed() == 4403
+
+
+def test_a_new_token_that_may_not_watch_ends_what_is_watched(open_socket, live):
+    socket = open_socket(token=make_token("devices:read"))
+    assert socket.ask(type="subscribe", device_id=live.device_id)["type"] == "subscribed"
+    socket.say(type="auth", token=make_token("sessions:read"))
+    assert socket.until("error")["error"]["details"]["missing"] == ["devices:read"]
     assert socket.closed() == 4403
 
 
@@ -352,6 +368,8 @@ def test_a_marker_needs_a_scope_and_the_connection_stays(open_socket, live):
     socket = open_socket(token=make_token("devices:read"))
     answer = socket.ask(type="marker", device_id=live.device_id, label="left")
     assert answer["error"]["code"] == "PERMISSION_DENIED"
+    details = answer["error"]["details"]
+    assert (details["missing"], details["granted"]) == (["sessions:write"], ["devices:read"])
     assert socket.ask(type="ping")["type"] == "pong"
 
 
@@ -359,6 +377,16 @@ def test_a_marker_needs_a_scope_and_the_connection_stays(open_socket, live):
 def test_a_marker_without_label_or_with_an_odd_time_is_refused(socket, live, said):
     answer = socket.ask(type="marker", device_id=live.device_id, **said)
     assert answer["error"]["code"] == "VALIDATION_ERROR"
+
+
+@pytest.mark.parametrize("timestamp", [32472144000000, 1e308, -1])
+def test_a_marker_beyond_what_can_be_stored_says_between_which_years_it_may_be(
+    socket, live, timestamp
+):
+    asked = {"device_id": live.device_id, "label": "x", "timestamp": timestamp}
+    (told,) = socket.ask(type="marker", **asked)["error"]["details"]["fields"]["timestamp"]
+    assert "between 1970 and 2200" in told
+    assert socket.ask(type="ping")["type"] == "pong"
 
 
 def test_a_device_without_a_stream_has_no_sample_to_mark(socket, asgi_server):

@@ -361,4 +361,52 @@ def test_a_wrong_stretch_is_refused(program, query, field):
 
 def test_a_session_that_recorded_nothing_has_no_samples(program):
     session = program.make_session(make_device())
-    error_of(program.get(f"sessions/{session.public_id}/data"), 409, "INVALID_SESSION_STATE")
+    answer = program.get(f"sessions/{session.public_id}/data")
+    error = error_of(answer, 409, "INVALID_SESSION_STATE")
+    assert "POST /v1/ingest/neural-data" in error["details"]["suggestion"]
+
+
+@pytest.mark.parametrize(
+    ("query", "suggestion"),
+    [
+        ({"tmin": "x"}, "Send tmin as a number from 0 to 1000000000."),
+        ({"start": "-1"}, "Send start as a whole number from 0 to 9007199254740992."),
+        ({"aux": "maybe"}, "Send aux as true or false."),
+        ({"start_time": "now"}, "Send start_time as a time in ISO 8601 with zone."),
+        ({"channels": "a"}, r"Send channels as a text like ^\d{1,4}(,\d{1,4})*$."),
+        ({"output": "csv"}, "Send output as json or npy or arrow, or leave it out for json."),
+        ({"start": "1", "tmin": "1"}, "Give only one of start, start_time, tmin."),
+    ],
+)
+def test_a_wrong_parameter_is_told_what_is_accepted(program, query, suggestion):
+    session = program.make_session(make_device())
+    answer = program.get(f"sessions/{session.public_id}/data", **query)
+    error = error_of(answer, 400, "VALIDATION_ERROR")
+    assert error["details"]["suggestion"] == suggestion
+
+
+def test_an_unknown_parameter_is_told_which_there_are(program):
+    session = program.make_session(make_device())
+    answer = program.get(f"sessions/{session.public_id}/data", begin=1)
+    told = error_of(answer, 400, "VALIDATION_ERROR")["details"]["suggestion"]
+    assert told.startswith("What can be asked for is start, stop, ")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "told"),
+    [
+        ("2999-01-01T00:00:00Z", "future"),
+        ("1969-12-31T23:59:59Z", "past"),
+        ("9999-12-31T23:59:59-23:59", "future"),
+        ("0001-01-01T00:00:00+23:59", "past"),
+        ("2025-07-26T10:30:00", "ISO 8601 with zone"),
+        ("tomorrow", "ISO 8601 with zone"),
+    ],
+)
+def test_a_time_that_cannot_be_is_told_why(program, timestamp, told):
+    session = program.make_session(make_device())
+    body = {"label": "cue", "timestamp": timestamp}
+    answer = program.post(f"sessions/{session.public_id}/events", body)
+    (problem,) = fields_of(answer)["timestamp"]
+    assert told in problem
+    assert ("ISO 8601" in problem) is ("ISO 8601" in told)

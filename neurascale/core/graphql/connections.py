@@ -21,6 +21,7 @@ from neurascale.core.graphql.declare import field, object_type
 from neurascale.core.graphql.inputs import filter_of, filters_in, or_none, order_of
 from neurascale.core.graphql.things import Kind, Thing
 from neurascale.core.paging import (
+    AT_MOST,
     DEFAULT_LIMIT,
     MAX_LIMIT,
     Cursor,
@@ -33,6 +34,7 @@ from neurascale.core.paging import (
 from neurascale.core.paging import order_of as order_of_rows
 
 T = TypeVar("T")
+FOLLOW = "Take it from `pageInfo`, or start without."
 RANK = "rank_among_siblings"
 
 
@@ -187,8 +189,7 @@ class Page:
             cursor = Cursor.decode(self.asked.cursor, self.order)
         except InvalidError as error:
             name = "before" if self.asked.backwards else "after"
-            told = error.details["fields"]["cursor"][0].replace("pagination.next", "pageInfo")
-            raise invalid(name, told) from None
+            raise invalid(name, error.details["fields"]["cursor"][0], FOLLOW) from None
         return dataclasses.replace(cursor, backwards=self.asked.backwards)
 
     def _rows(self) -> QuerySet[Any]:
@@ -337,13 +338,14 @@ def read_asked(
     backwards = last is not None or before is not None
     forwards = first is not None or after is not None
     if backwards and forwards:
-        raise invalid("last", "Ask for first and after, or for last and before.")
+        either = "Ask for first and after, or for last and before."
+        raise invalid("last", "A page is counted from one end.", either)
     name, limit = ("last", last) if backwards else ("first", first)
     limit = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= limit <= MAX_LIMIT:
-        raise invalid(name, f"A whole number from 1 to {MAX_LIMIT}, not {limit}.")
+        raise invalid(name, f"A whole number from 1 to {MAX_LIMIT}, not {limit}.", AT_MOST)
     if "\0" in search:
-        raise invalid("search", "Leave out the NUL.")
+        raise invalid("search", "There is a NUL character in it.", "Leave out the NUL.")
     return Asked(
         limit=limit,
         backwards=backwards,

@@ -30,7 +30,7 @@ from graphql import (
 )
 from graphql.type import is_leaf_type
 
-from neurascale.core.auth import MissingScopeError, Principal, Scope, scopes_of
+from neurascale.core.auth import MissingScopeError, Principal, Scope, lacking, scopes_of
 from neurascale.core.errors import InvalidError, NeuraScaleError
 from neurascale.core.graphql.declare import items_of, needs_of
 from neurascale.core.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -231,15 +231,12 @@ def require(
     MissingScopeError
         If one is missing; the details say which.
     """
-    granted = scopes_of(principal)
-    missing = sorted(set(needs) - granted)
+    missing = sorted(set(needs) - scopes_of(principal))
     if missing:
         named = [where[scope] for scope in missing] if where else ["This"]
         raise MissingScopeError(
             f"{' and '.join(dict.fromkeys(named))} needs the scope {' and '.join(missing)}",
-            missing=missing,
-            granted=sorted(granted),
-            suggestion="Ask the lab's administrator for the scope, then get a new token.",
+            **lacking(principal, missing),
         )
 
 

@@ -21,7 +21,7 @@ from neurascale.core.actor import enter, socket_edge
 from neurascale.core.auth import Principal
 from neurascale.core.errors import ForbiddenError, NeuraScaleError, NotAuthenticatedError
 from neurascale.core.graphql.context import Context
-from neurascale.core.sockets import authenticate, authenticate_handshake
+from neurascale.core.sockets import authenticate, authenticate_handshake, reason_of
 from neurascale.core.wire import MalformedJSONError, dumps, loads
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ NOT_AUTHENTICATED, FORBIDDEN, AUTH_TIMEOUT, INTERNAL_ERROR = 4401, 4403, 4408, 1
 MAX_WAITING = 16  # messages of a client that nobody looked at yet; then its line is not read
 MAX_OPERATIONS = 100  # at once on one connection; the hub counts a client's subscriptions over all
 MAX_QUERY_BYTES = 256 * 2**10  # as over HTTP
-MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame has 125, the code takes two
 
 
 class Adapter(ChannelsWebSocketAdapter):
@@ -89,7 +88,7 @@ class GraphQLSocket(GraphQLWSConsumer[Context, None]):
         self.message_queue = asyncio.Queue(MAX_WAITING)
         self.context = Context(None)
         self.is_open = True
-        self._close_code: int | None = None
+        self._why: tuple[int, str] | None = None
         self._deadline: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -130,8 +129,8 @@ class GraphQLSocket(GraphQLWSConsumer[Context, None]):
             what runs was begun for whoever it was.
         """
         if context.principal is not None:
-            self._close_code = TOO_MANY_INITS
-            raise ConnectionRejectionError({"message": "Too many initialisation requests"})
+            self._why = TOO_MANY_INITS, "Too many initialisation requests"
+            raise ConnectionRejectionError({"message": self._why[1]})
         try:
             # The handshake first, whatever the message says: a token in the URL is refused.
             principal = await authenticate_handshake(self.scope)
@@ -143,7 +142,7 @@ class GraphQLSocket(GraphQLWSConsumer[Context, None]):
                     suggestion='Send connection_init with {"Authorization": "Bearer …"}.',
                 )
         except NeuraScaleError as error:
-            self._close_code = NOT_AUTHENTICATED
+            self._why = NOT_AUTHENTICATED, reason_of(error)
             told = {"code": error.code, "details": error.details, "requestId": context.request_id}
             raise ConnectionRejectionError({"message": error.message, "extensions": told}) from None
         await self.speaks_for(context.principal)
@@ -160,9 +159,8 @@ class GraphQLSocket(GraphQLWSConsumer[Context, None]):
 
         What it subscribed to ends with it.
         """
-        reason = f"{error.code}: {error.message}".encode()[:MAX_REASON_BYTES]
         code = FORBIDDEN if isinstance(error, ForbiddenError) else NOT_AUTHENTICATED
-        await self.close(code, reason.decode(errors="ignore"))
+        await self.close(code, reason_of(error))
         if self.run_task is not None:
             self.run_task.cancel()
 
@@ -208,10 +206,10 @@ class GraphQLSocket(GraphQLWSConsumer[Context, None]):
             await super().send(text_data, bytes_data, close)
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
-        """End the connection, once."""
+        """End the connection, once; for our own reason, where the protocol's handler knows less."""
         if self.is_open:
             self.is_open = False
-            await super().close(self._close_code or code, reason)
+            await super().close(*(self._why or (code, reason)))
 
     def _run_ended(self, task: asyncio.Task[None]) -> None:
         """End the connection if what serves it failed; let go of who waits to be read."""
