@@ -32,7 +32,7 @@ class DeviceBusyError(ConflictError):
 
 
 class DeviceNotConnectedError(ConflictError):
-    """The device has to be connected first."""
+    """The board is away, so nothing can be recorded from the device until it is back."""
 
     code = "DEVICE_NOT_CONNECTED"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from devices.errors import DeviceBusyError
+from devices.errors import DeviceBusyError, DeviceNotConnectedError
 from devices.models import Device
 from ingest import markers, segments
 from ingest.broadcast import announce
@@ -63,9 +63,17 @@ def start_session(*, session: Session) -> Session:
         If the session began before.
     DeviceUnavailableError, DeviceNotStreamingError
         If the device cannot be made to stream.
+    DeviceNotConnectedError
+        If it should stream, and its board is away: unplugged, or switched off.
     """
     session.check_may_become(Session.Status.ACTIVE)
     stream = active_stream(session.device) or start_stream(device=session.device)
+    if stream.state == Stream.State.RECONNECTING:
+        raise DeviceNotConnectedError(
+            f"{session.device.name} is not connected: its stream waits for the board to come back",
+            device_id=session.device.public_id,
+            suggestion="Plug it in and switch it on; when its status is streaming, try again.",
+        )
     if stream.state != Stream.State.RUNNING:
         raise DeviceNotStreamingError(
             f"{session.device.name} does not stream: its stream is {stream.state}",

@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
-from devices.errors import DeviceBusyError, DeviceUnavailableError
+from devices.errors import DeviceBusyError, DeviceNotConnectedError, DeviceUnavailableError
 from ingest import arrays, shapes
 from ingest.errors import DeviceNotStreamingError, StreamAlreadyRunningError
 from ingest.serializers import (
@@ -47,7 +47,7 @@ from sessions_app.services import get_session
 
 MAX_JSON_VALUES = 1_000_000  # about 10 MB; the rest is one `next` away
 BEGINNING = (
-    *(SessionStateError, DeviceBusyError, DeviceNotStreamingError),
+    *(SessionStateError, DeviceBusyError, DeviceNotConnectedError, DeviceNotStreamingError),
     *(StreamAlreadyRunningError, DeviceUnavailableError),
 )
 PIECE_VALUES = 250_000  # of a binary answer, which has no limit: a megabyte at a time

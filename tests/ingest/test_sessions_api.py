@@ -110,6 +110,20 @@ def test_pause_resume_and_stop_follow_the_life_cycle(program):
     error_of(program.post(f"{path}/start"), 409, "INVALID_SESSION_STATE")
 
 
+@pytest.mark.parametrize("status", ["created", "paused"])
+def test_nothing_is_recorded_from_a_board_that_is_away(program, status):
+    stream = make_stream(state=Stream.State.RECONNECTING, lease_holder=HOLDER)
+    session = program.make_session(stream.device, status=status)
+    step = "start" if status == "created" else "resume"
+    error = error_of(
+        program.post(f"sessions/{session.public_id}/{step}"), 409, "DEVICE_NOT_CONNECTED"
+    )
+    assert error["details"]["device_id"] == stream.device.public_id
+    assert "Plug it in" in error["details"]["suggestion"]
+    session.refresh_from_db()
+    assert session.status == status
+
+
 def test_another_studys_session_is_as_good_as_none(program):
     theirs = make_session(make_device())
     path = f"sessions/{theirs.public_id}"

@@ -302,14 +302,18 @@ BAD: dict[tuple[str, str], Driver] = {
     ("sessions_start", "DEVICE_BUSY"): after(taken, "sessions_start"),
     ("sessions_resume", "DEVICE_BUSY"): just_missed("sessions_resume", "paused"),
     **{
-        (name, "DEVICE_NOT_STREAMING"): after(
-            lambda room, status=status: (
+        (name, code): after(
+            lambda room, status=status, state=state: (
                 session_is(status)(room),
-                room.streaming(state=Stream.State.RECONNECTING),
+                room.streaming(state=state),
             ),
             name,
         )
         for name, status in (("sessions_start", "created"), ("sessions_resume", "paused"))
+        for code, state in (
+            ("DEVICE_NOT_STREAMING", Stream.State.STARTING),
+            ("DEVICE_NOT_CONNECTED", Stream.State.RECONNECTING),
+        )
     },
     **{
         (name, "STREAM_ALREADY_RUNNING"): overtaken(name, status)
