@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import orjson
 import pytest
+import strawberry
 from django.test import Client as Browser
 
 from neurascale.core.auth import ROLES
+from neurascale.core.graphql.inputs import filter_of
 from neurascale.core.models import AuditEntry, Client, KeptAnswer, make_public_id
 from sessions_app.models import Study
 from sessions_app.services import create_client, find_subject
@@ -174,6 +176,30 @@ def test_a_client_goes_through_its_life(program):
     assert told["changeClient"] == {"name": "old", "isActive": False}
     ask(program, "mutation($id: ID!) { deleteClient(id: $id) }", id=client_id)
     assert not Client.objects.filter(public_id=client_id).exists()
+
+
+CLIENTS = "query($active: Boolean) { clients(filter: {isActive: $active}) { nodes { name } } }"
+
+
+def test_clients_are_told_apart_by_whether_they_are_switched_on(program):
+    for name, is_active in (("on", True), ("off", False)):
+        made = program.post("clients", {"name": name, "scopes": ["viewer"]}).json()
+        program.patch(f"clients/{made['client_id']}", {"is_active": is_active})
+    for active in (True, False, None):
+        found = ask(program, CLIENTS, active=active)["clients"]["nodes"]
+        query = {} if active is None else {"is_active": active}
+        listed = program.get("clients", **query).json()["clients"]
+        assert [node["name"] for node in found] == [client["name"] for client in listed]
+        names = {node["name"] for node in found}
+        assert ("on" in names, "off" in names) == (active is not False, not active)
+    refused(program, CLIENTS, "VALIDATION_ERROR", active="true")
+
+
+def test_a_filter_of_true_or_false_is_a_boolean_whatever_it_is_called():
+    fields = {"name": "name", "on": "is_active", "study_id": "studies__public_id"}
+    made = filter_of("SomeFilter", fields, Client).__strawberry_definition__
+    kinds = {known.python_name: known.type.of_type for known in made.fields}
+    assert kinds == {"name": str, "on": bool, "study_id": strawberry.ID}
 
 
 def test_nobody_gives_what_it_does_not_have():

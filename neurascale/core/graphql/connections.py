@@ -283,7 +283,7 @@ def connection(kind: Kind, *needs: Scope, through: str = "") -> Any:
     through : str
         The field by which a row names its parent; none for a list of the query itself.
     """
-    filters: Any = filter_of(f"{kind.name}Filter", kind.listing.filter_fields)
+    filters: Any = filter_of(f"{kind.name}Filter", kind.listing.filter_fields, kind.model)
     orders: Any = order_of(f"{kind.name}Order", kind.listing.ordering_fields)
     filters, orders = _made.setdefault(kind.name, (filters, orders))
     page_type: Any = Connection[kind.type]  # type: ignore[name-defined]

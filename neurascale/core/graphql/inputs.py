@@ -9,11 +9,13 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import strawberry
+from django.db.models import BooleanField, Model
 from rest_framework import serializers
 
 from neurascale.core.errors import InvalidError
 from neurascale.core.graphql.declare import first_line
 from neurascale.core.graphql.scalars import JSON, Long
+from neurascale.core.paging import field_of
 
 SerializerType = type[serializers.Serializer[Any]]
 S = TypeVar("S", bound=serializers.Serializer[Any])
@@ -97,30 +99,51 @@ def or_none(value: Any) -> Any:
 # --- Lists ---------------------------------------------------------------------------------------
 
 
-def filter_of(name: str, filter_fields: Mapping[str, Any]) -> Any:
-    """Return an input type that narrows a list: one text a filter of REST; all must fit."""
+def filter_of(name: str, filter_fields: Mapping[str, Any], model: type[Model]) -> Any:
+    """Return an input type that narrows a list: one value a filter of REST; all must fit.
+
+    Parameters
+    ----------
+    name : str
+        In the schema.
+    filter_fields : mapping
+        Of the view set of REST: from its names to fields of the rows, or functions.
+    model : type
+        Of the rows.
+    """
     fields = [
-        (
-            wanted,
-            (strawberry.ID if wanted.endswith("_id") else str) | None,
-            strawberry.field(default=strawberry.UNSET),
-        )
-        for wanted in filter_fields
+        (wanted, _type_of_filter(wanted, matcher, model) | None, _unset())
+        for wanted, matcher in filter_fields.items()
     ]
     made = dataclasses.make_dataclass(name, fields, kw_only=True)
     made.__module__ = __name__
     return strawberry.input(made, name=name, description="Exact values; all given must fit.")
 
 
+def _unset() -> Any:
+    return strawberry.field(default=strawberry.UNSET)
+
+
+def _type_of_filter(name: str, matcher: Any, model: type[Model]) -> Any:
+    if name.endswith("_id"):
+        return strawberry.ID
+    is_truth = isinstance(matcher, str) and isinstance(field_of(model, matcher), BooleanField)
+    return bool if is_truth else str
+
+
 def filters_in(value: Any) -> dict[str, str]:
-    """Return the filters that were given; null is as good as none.
+    """Return the filters that were given, as REST has them; null is as good as none.
 
     Raises
     ------
     InvalidError
         If one holds what no database can look up.
     """
-    given = {name: text for name, text in given_in(value).items() if text is not None}
+    given = {
+        name: str(part).lower() if isinstance(part, bool) else part
+        for name, part in given_in(value).items()
+        if part is not None
+    }
     for name, text in given.items():
         if "\0" in text:
             raise InvalidError(

@@ -63,6 +63,11 @@ class Kind:
         """What the schema calls it."""
         return str(self.type.__strawberry_definition__.name)
 
+    @property
+    def model(self) -> type[Model]:
+        """What its rows are."""
+        return self.rows(None).model
+
     def thing(self, row: Model) -> Thing:
         """Return a thing without peers."""
         return self.things([row])[0]
