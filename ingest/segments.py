@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from ingest.models import Segment, Stream
-from ingest.store import Recording, sample_at, time_of
+from ingest.store import Recording, sample_at, time_if_any
 from neurascale.core.host import boot_id
 from sessions_app.models import Session
 
@@ -114,7 +114,8 @@ def cut_when_due(session: Session) -> int | None:
     Returns
     -------
     int or None
-        The moment, in nanoseconds since the Unix epoch; None if it is not reached yet.
+        The moment, in nanoseconds since the Unix epoch; None if it is not reached yet. Where no
+        sample is left that could tell, because a subject withdrew, it is now.
     """
     segment = open_segment(session=session)
     if segment is None or session.duration_minutes is None:
@@ -125,4 +126,5 @@ def cut_when_due(session: Session) -> int | None:
         return None
     stop = last.first_sample + wanted - last.start
     end(segment, at=stop)
-    return time_of(segment.stream, stop)
+    time_ns = time_if_any(segment.stream, stop)
+    return time.time_ns() if time_ns is None else time_ns

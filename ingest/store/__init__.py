@@ -8,7 +8,7 @@ from ingest.store.gaps import PRUNED, Missing
 from ingest.store.pruning import prune
 from ingest.store.reader import Reading, iter_chunks, read
 from ingest.store.recording import Recording, Summary, extents
-from ingest.store.times import sample_at, time_of
+from ingest.store.times import sample_at, time_if_any, time_of
 from ingest.store.writer import BlockWriter, Stored
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "prune",
     "read",
     "sample_at",
+    "time_if_any",
     "time_of",
     "without",
 ]

@@ -155,9 +155,9 @@ def response_headers(view: Any, method: str, status: int) -> Schema:
         headers["Allow"] = ALLOW
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = RETRY_AFTER
-    if keeps_answers(view, method) and view.kind is not Idempotency.OWN and status in KEPT:
+    if keeps_answers(view, method) and status in KEPT:
         headers[REPLAYED] = REPEATED
-        if status == HTTPStatus.CONFLICT and view.kind is Idempotency.LEASED:
+        if status == HTTPStatus.CONFLICT and view.kind is not Idempotency.TOGETHER:
             headers["Retry-After"] = RETRY_LATER
     return headers
 
@@ -188,7 +188,7 @@ def raised(view: Any, method: str) -> Iterator[type[NeuraScaleError]]:
         yield from (errors.MalformedGzipError, errors.LengthRequiredError)
     if keeps_answers(view, method):
         yield errors.IdempotencyConflictError
-        if view.kind is Idempotency.LEASED:
+        if view.kind is not Idempotency.TOGETHER:  # its twin, or another request with the key
             yield errors.IdempotencyInProgressError
     if has_preconditions(view, method):
         yield errors.PreconditionFailedError
