@@ -96,7 +96,10 @@ class LiveDeviceAdmin(DeviceAdmin):
         if recording and "sure" not in request.POST:
             return _ask_before_stop(self, request, devices, recording)
         self.do_each(
-            request, devices, lambda device: streams.stop_stream(device=device), lambda _: "stopped"
+            request,
+            devices,
+            lambda device: streams.stop_stream(device=device, principal=request.user),
+            lambda _: "stopped",
         )
         return None
 

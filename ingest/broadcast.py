@@ -116,24 +116,38 @@ def announce(device_id: str, event: str, data: dict[str, Any], *, study_id: str 
     Never raises for a broker that is away: who watches is told at most once. The ids of a session
     and of its events (`IDS`) are told only to those who see the study.
     """
-    async_to_sync(tell)(device_id, status_message(device_id, event, data), study_id=study_id)
+    async_to_sync(_announce)(device_id, status_message(device_id, event, data), study_id)
+
+
+async def _announce(device_id: str, content: dict[str, Any], study_id: str) -> None:
+    await _try_to_publish(device_id, content["type"], _word(content, study_id=study_id))
 
 
 async def tell(
     device_id: str, content: dict[str, Any], *, sender: str = "", study_id: str = ""
 ) -> None:
-    """Tell all who watch a device, except the connection called ``sender``, something."""
+    """Tell those who watch a device something, except the connection called ``sender``.
+
+    With ``study_id`` only those who see that study.
+    """
+    word = _word(content, sender, study_id)
+    if study_id:
+        del word["text"]
+    await _try_to_publish(device_id, content["type"], word)
+
+
+async def _try_to_publish(device_id: str, kind: str, word: dict[str, Any]) -> None:
     try:
-        await _publish(device_id, _word(content, sender, study_id), PATIENCE_SECONDS)
+        await _publish(device_id, word, PATIENCE_SECONDS)
     except LAYER_ERRORS as error:
-        log.warning("%s: nobody could be told of %s: %r", device_id, content["type"], error)
+        log.warning("%s: nobody could be told of %s: %r", device_id, kind, error)
 
 
 def _word(content: dict[str, Any], sender: str = "", study_id: str = "") -> dict[str, Any]:
     """Return a message of the layer that holds a message for sockets, ready to be sent.
 
     Devices belong to the lab and all may watch them, recordings belong to a study: ``text`` is for
-    everybody, ``whole`` for those who see the study.
+    everybody, where there is one, ``whole`` for those who see the study.
     """
     word = {"type": WORD, "sender": sender, "text": dumps(_without_ids(content)).decode()}
     return word | {"study_id": study_id, "whole": dumps(content).decode()} if study_id else word

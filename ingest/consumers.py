@@ -167,9 +167,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def on_marker(self, message: Mapping[str, Any]) -> None:
         """Place a marker; say where it fell, and tell the others."""
-        device_id, told, ids = await in_thread(place, self.principal, message)
-        await self.say(marker_message(device_id, {**told, **ids}), message.get("id"))
-        await tell(device_id, marker_message(device_id, told), sender=self.name)
+        device_id, told, study_id = await in_thread(place, self.principal, message)
+        marker = marker_message(device_id, told)
+        await self.say(marker, message.get("id"))
+        await tell(device_id, marker, sender=self.name, study_id=study_id)
 
     async def on_ping(self, message: Mapping[str, Any]) -> None:
         """Say what time it is here."""
@@ -287,8 +288,11 @@ def look_up_wish(
 
 def place(
     principal: Principal | None, message: Mapping[str, Any]
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Place a marker; return the device, what all may know of it, and the ids in its session.
+) -> tuple[str, dict[str, Any], str]:
+    """Place a marker; return the device, what is told of it, and whose matter it is.
+
+    That is the study whose session records, if one does that the principal sees; else it is nobody
+    and everybody's.
 
     Raises
     ------
@@ -310,6 +314,7 @@ def place(
         time_ns=mark.time_ns,
         source=Event.Source.WEBSOCKET,
     )
+    event = placed.event
     told = {
         "stream_id": placed.stream_id,
         "sample": placed.sample,
@@ -317,10 +322,7 @@ def place(
         "label": mark.label,
         "value": mark.value,
         "source": Event.Source.WEBSOCKET.value,
-    }
-    event = placed.event
-    ids = {
         "event_id": event and event.public_id,
         "session_id": event and event.session.public_id,
     }
-    return device.public_id, told, ids
+    return device.public_id, told, event.session.study.public_id if event else ""

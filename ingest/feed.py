@@ -17,7 +17,7 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from ingest.broadcast import LAYER_ERRORS, PACKET, group_of
-from ingest.messages import Encoder, Message, View
+from ingest.messages import Encoder, View
 from ingest.models import Stream
 from ingest.packets import Packet
 from ingest.replay import NotKept, Replay
@@ -241,11 +241,11 @@ class Feed:
 
     def _tell(self, word: dict[str, Any]) -> None:
         """Pass on a status or a marker, except to who sent it."""
-        message: Message = {"type": "websocket.send", "text": word["text"]}
-        whole: Message = {"type": "websocket.send", "text": word.get("whole", word["text"])}
         for subscription in list(self._subscriptions):
-            if subscription.name != word["sender"] or not subscription.name:
-                subscription.tell(whole if subscription.sees(word.get("study_id")) else message)
+            is_private = "whole" in word and subscription.sees(word["study_id"])
+            text = word["whole"] if is_private else word.get("text")
+            if text and (subscription.name != word["sender"] or not subscription.name):
+                subscription.tell({"type": "websocket.send", "text": text})
 
 
 def look_up_sequence(device_id: str) -> tuple[int, bool]:

@@ -227,9 +227,11 @@ class Mutation:
         return DEVICE.thing(streams.connect_device(device=get_device(id)))
 
     @mutation(Scope.DEVICES_CONTROL)
-    def disconnect_device(self, id: strawberry.ID) -> Device | None:
+    def disconnect_device(self, info: strawberry.Info, id: strawberry.ID) -> Device | None:
         """Stop what the device streams and forget that it was connected."""
-        return DEVICE.thing(streams.disconnect_device(device=get_device(id)))
+        principal = info.context.principal
+        device = streams.disconnect_device(device=get_device(id), principal=principal)
+        return DEVICE.thing(device)
 
     @mutation(Scope.DEVICES_CONTROL)
     def start_stream(
@@ -244,6 +246,6 @@ class Mutation:
     def stop_stream(self, info: strawberry.Info, device_id: strawberry.ID) -> DeviceStatus | None:
         """Stop a device's stream, and complete the session that records it."""
         device = get_device(device_id)
-        streams.stop_stream(device=device)
+        streams.stop_stream(device=device, principal=info.context.principal)
         device.refresh_from_db()
         return status_of(info.context.principal, device)

@@ -54,9 +54,9 @@ def connect_device(*, device: Device) -> Device:
     return device
 
 
-def disconnect_device(*, device: Device) -> Device:
-    """Stop what the device streams and forget that it was connected."""
-    stop_stream(device=device)
+def disconnect_device(*, device: Device, principal: Principal | None = None) -> Device:
+    """Stop what the device streams and forget that it was connected; see `stop_stream`."""
+    stop_stream(device=device, principal=principal)
     with recorded():
         device.mark(Device.Status.DISCONNECTED)
         record("device.disconnect", device)
@@ -134,19 +134,32 @@ def _already_running(device: Device, asked: Stream) -> Stream:
     )
 
 
-def stop_stream(*, device: Device) -> Stream | None:
+def stop_stream(*, device: Device, principal: Principal | None = None) -> Stream | None:
     """Stop a device's stream, and complete the session that records it.
+
+    Parameters
+    ----------
+    device : Device
+        What streams.
+    principal : Client or user, optional
+        Who asks; the lab itself by default.
 
     Returns
     -------
     Stream or None
         The stream that was stopped; None if there was none.
+
+    Raises
+    ------
+    DeviceBusyError
+        If a session records that the principal does not see: it is not the principal's to end.
     """
     stream = active_stream(device)
     if stream is None:
         return None
     with recorded():
         sessions = list(device.sessions.select_for_update().filter(status__in=Session.OPEN))
+        _check_may_end(principal, device, sessions)
         segment = segments.open_segment(stream=stream)
         if segment is not None:
             segments.end(segment)
@@ -176,6 +189,18 @@ def stop_stream(*, device: Device) -> Stream | None:
         device.mark(Device.Status.DISCONNECTED)
     device.refresh_from_db()
     return stream
+
+
+def _check_may_end(principal: Principal | None, device: Device, sessions: list[Session]) -> None:
+    if principal is None:
+        return
+    seen = visible_sessions(principal).filter(pk__in=[session.pk for session in sessions])
+    if seen.count() < len(sessions):
+        raise DeviceBusyError(
+            f"Another session is recording from {device.name}",
+            device_id=device.public_id,
+            suggestion="Ask who records to stop that session, or the lab's staff.",
+        )
 
 
 def discover(*, host: str | None = None) -> list[dict[str, Any]]:

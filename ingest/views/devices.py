@@ -33,14 +33,14 @@ class DeviceControlViewSet(ApiViewSet):
         ),
         "status": Operation(gives=shapes.DeviceStatus),
         "connect": Operation(gives=DeviceSerializer, raises=(DeviceUnavailableError,)),
-        "disconnect": Operation(gives=DeviceSerializer),
+        "disconnect": Operation(gives=DeviceSerializer, raises=(DeviceBusyError,)),
         "start": Operation(
             takes=StartStreamSerializer,
             needs_body=False,
             gives=shapes.StartedStream,
             raises=(StreamAlreadyRunningError, DeviceBusyError, DeviceUnavailableError),
         ),
-        "stop": Operation(gives=shapes.DeviceStatus),
+        "stop": Operation(gives=shapes.DeviceStatus, raises=(DeviceBusyError,)),
     }
 
     def get_object(self) -> Device:
@@ -64,7 +64,7 @@ class DeviceControlViewSet(ApiViewSet):
 
     def disconnect(self, request: Request, device_id: str) -> Response:
         """Stop what the device streams and forget that it was connected."""
-        device = streams.disconnect_device(device=self.get_object())
+        device = streams.disconnect_device(device=self.get_object(), principal=request.user)
         return Response(DeviceSerializer(device).data)
 
     def start(self, request: Request, device_id: str) -> Response:
@@ -78,7 +78,7 @@ class DeviceControlViewSet(ApiViewSet):
     def stop(self, request: Request, device_id: str) -> Response:
         """Stop a device's stream, and complete the session that records it."""
         device = self.get_object()
-        streams.stop_stream(device=device)
+        streams.stop_stream(device=device, principal=request.user)
         device.refresh_from_db()
         return self._status(device)
 

@@ -32,7 +32,8 @@ from daphne.endpoints import build_endpoint_description_strings
 from daphne.utils import import_by_path
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.defer import Deferred
-from twisted.web.http import HTTPChannel
+
+from neurascale.core.http_channel import MAX_BODY_BYTES, Body, Channel, answer_of
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,6 @@ MAX_MESSAGE_BYTES = 2**20
 PING_SECONDS = 20
 PONG_SECONDS = 30
 HANDSHAKE_SECONDS = 20  # an application may have to load a library first
-# Of a request's first line, and of all its headers: beyond this only the server itself answers. An
-# application whose limits are lower can say what they are.
-MAX_HEAD_BYTES = 64 * 2**10
 GOODBYE_SECONDS = 2.0  # at least, for peers to answer a close frame; and for requests under way
 SHUTDOWN_SECONDS = 3.0  # afterwards the process ends, whatever threads still do
 BACKLOG = 1024  # a lab's clients come back all at once after a restart
@@ -108,29 +106,18 @@ class Inbox(asyncio.Queue[dict[str, Any]]):
         return message
 
 
-class Channel(HTTPChannel):
-    """HTTP as Twisted speaks it, with room for what an application can refuse with a reason."""
-
-    MAX_LENGTH = totalHeadersSize = MAX_HEAD_BYTES  # noqa: N815 - Twisted's names
-    transport: Any
-
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's interface
-        """Say why the connection ends."""
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-        )
-        self.transport.loseConnection()
-
-
 class Server(DaphneServer):
     """Daphne's server, with back-pressure in both directions and a clean farewell.
 
-    Parameters are those of `daphne.server.Server`.
+    Parameters are those of `daphne.server.Server`, and
+
+    max_body_bytes : int
+        How much of a body is kept, on disk, before the application is asked.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, max_body_bytes: int = MAX_BODY_BYTES, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.max_body_bytes = max_body_bytes
         self.ready_callable = self._make_ready
         self._valves: dict[Any, Valve] = {}
         self._ports: list[Any] = []
@@ -140,23 +127,28 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> asyncio.Queue[Any] | None:
         """Start the application of a connection, and return the queue of its messages."""
         self._valves[protocol] = valve = Valve()
+        scope["root_path"] = self.root_path  # ours, and not what a header of the request says
         if not isinstance(protocol, WebSocketProtocol):
             protocol.registerProducer(valve, True)
-            return super().create_application(protocol, scope)
+            return self._run(protocol, scope, Body(protocol.content))
         transport = protocol.transport
         # Until now the HTTP channel was asked to pause, and it would stop reading, not writing.
         transport.unregisterProducer()
         transport.registerProducer(valve, True)
         transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        inbox = Inbox(transport)
-        scope.setdefault("asgi", {"version": "3.0"})
         scope["extensions"] = {REFUSAL: {}}
+        return self._run(protocol, scope, Inbox(transport))
+
+    def _run(
+        self, protocol: Any, scope: dict[str, Any], messages: asyncio.Queue[Any]
+    ) -> asyncio.Queue[Any]:
+        scope.setdefault("asgi", {"version": "3.0"})
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(
             self.application(
-                scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
+                scope=scope, receive=messages.get, send=partial(self.handle_reply, protocol)
             )
         )
-        return inbox
+        return messages
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """Take note that a connection is over."""
@@ -210,7 +202,12 @@ class Server(DaphneServer):
             # origin is looked at where the session is.
             allowNullOrigin=True,
         )
-        self.http_factory.protocol = Channel
+        self.http_factory.protocol = self._make_channel
+
+    def _make_channel(self) -> Channel:
+        channel = Channel()
+        channel.max_body_bytes = self.max_body_bytes
+        return channel
 
     def listen_success(self, port: Any) -> None:
         """Remember a port, to close it first when the time comes."""
@@ -253,14 +250,7 @@ def close(protocol: WebSocketProtocol, code: int, reason: str) -> None:
 
 def refuse(protocol: WebSocketProtocol, start: Mapping[str, Any], body: bytes) -> None:
     """Answer a handshake like any other request, instead of opening the socket."""
-    status = HTTPStatus(start["status"])
-    head = [
-        f"HTTP/1.1 {status.value} {status.phrase}".encode(),
-        *(name + b": " + value for name, value in start.get("headers", ())),
-        b"Content-Length: %d" % len(body),
-        b"Connection: close",
-    ]
-    protocol.sendData(b"\r\n".join([*head, b"", body]))
+    protocol.sendData(answer_of(HTTPStatus(start["status"]), start.get("headers", ()), body))
     protocol.dropConnection(abort=False)
 
 
@@ -309,6 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("application", help="module:attribute of the ASGI application")
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 for any")
+    parser.add_argument(
+        "--max-body", type=int, default=MAX_BODY_BYTES, help="bytes of the largest body"
+    )
     options = parser.parse_args(arguments)
     sys.path.insert(0, os.curdir)
     endpoints = build_endpoint_description_strings(host=options.bind, port=options.port)
@@ -324,6 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         websocket_max_frame_size=MAX_MESSAGE_BYTES,
         verbosity=0,
         server_name="neurascale",
+        max_body_bytes=options.max_body,
     )
     server.run()
     return 1 if server.abort_start else 0  # the port was taken, and the log says so

@@ -204,14 +204,17 @@ def change_client(*, client: Client, principal: Principal | None, **changes: Any
     InvalidError
         If a scope is unknown.
     MayNotGrantError
-        If the principal does not have a scope, or ends before the client would.
+        If the principal does not have a scope, or ends before the client does to which it gives a
+        scope, or time, or which it switches on.
     """
-    if "scopes" in changes:
-        changes["scopes"] = grantable_scopes(principal, changes["scopes"], held=client.scopes)
-    if "expires_at" in changes:
-        changes["expires_at"] = grantable_end(principal, changes["expires_at"])
     with recorded():
         client = Client.objects.select_for_update().get(pk=client.pk)
+        gives = "expires_at" in changes or (changes.get("is_active") and not client.is_active)
+        if "scopes" in changes:
+            changes["scopes"] = grantable_scopes(principal, changes["scopes"], held=client.scopes)
+            gives = gives or not set(changes["scopes"]) <= set(client.scopes)
+        if gives:
+            grantable_end(principal, changes.get("expires_at", client.expires_at))
         fields = sorted(changes)
         if changes.get("is_active") is False:
             changes["tokens_valid_after"] = timezone.now()  # not good again when it is switched on
@@ -230,8 +233,16 @@ def revoke_tokens(*, client: Client) -> None:
         record("client.revoke", client)
 
 
-def rotate_secret(*, client: Client) -> str:
-    """Give a client a new secret, withdraw its tokens, and return the secret: the only time."""
+def rotate_secret(*, client: Client, principal: Principal | None = None) -> str:
+    """Give a client a new secret, withdraw its tokens, and return the secret: the only time.
+
+    Raises
+    ------
+    MayNotGrantError
+        If the client lives on when the principal, who gets to know the secret, has ended.
+    """
+    if principal != client:
+        grantable_end(principal, client.expires_at)
     secret = make_secret()
     with recorded():
         client.secret_hash = hash_secret(secret)

@@ -22,6 +22,7 @@ def lab_programs(
     host: str,
     bind: str,
     port: int,
+    max_body_bytes: int,
     valkey_socket: Path | None,
     virtual_board: bool,
 ) -> list[Program]:
@@ -41,6 +42,8 @@ def lab_programs(
         Address where the web process listens.
     port : int
         And its port.
+    max_body_bytes : int
+        How much of a request it takes before anybody looks at it.
     valkey_socket : Path or None
         Where a Valkey of our own listens; None if another server is used.
     virtual_board : bool
@@ -57,7 +60,7 @@ def lab_programs(
         # It needs no board: a stream goes on when its port is there, and a new one is not wanted
         # before the database is ready, for which the board does not wait.
         _worker("acquisition", host, f"acquisition.{host}", threads=True, needs=broker),
-        _web(bind, port, needs=broker),
+        _web(bind, port, max_body_bytes, needs=broker),
     ]
     live = ("acquisition", "web")
     return [
@@ -84,7 +87,7 @@ def _virtual_board(link: Path) -> Program:
     )
 
 
-def _web(bind: str, port: int, *, needs: tuple[str, ...]) -> Program:
+def _web(bind: str, port: int, max_body_bytes: int, *, needs: tuple[str, ...]) -> Program:
     here = "127.0.0.1" if bind in {"", "0.0.0.0"} else bind  # noqa: S104 (a comparison)
     request = f"GET / HTTP/1.1\r\nHost: {here}:{port}\r\nConnection: close\r\n\r\n"
     return Program(
@@ -92,6 +95,7 @@ def _web(bind: str, port: int, *, needs: tuple[str, ...]) -> Program:
         command=(
             *(sys.executable, "-m", "neurascale.core.server", "neurascale.asgi:application"),
             *("--bind", bind, "--port", str(port)),
+            *("--max-body", str(max_body_bytes)),
         ),
         probe=partial(SocketProbe, (here, port), request.encode(), b"HTTP/1."),
         needs=needs,

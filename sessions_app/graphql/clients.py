@@ -222,8 +222,10 @@ class Mutation:
     @mutation(Scope.ADMIN, shown_once=True)
     def rotate_client(self, info: strawberry.Info, id: strawberry.ID) -> ClientWithSecret | None:
         """Give a client a new secret, which is in this answer and nowhere else."""
-        client = services.get_client(info.context.principal, id)
-        return with_secret(services.rotate_client(client=client))  # type: ignore[no-any-return]
+        principal = info.context.principal
+        client = services.get_client(principal, id)
+        new = services.rotate_client(client=client, principal=principal)
+        return with_secret(new)  # type: ignore[no-any-return]
 
     @mutation(Scope.ADMIN)
     def revoke_client(self, info: strawberry.Info, id: strawberry.ID) -> Client | None:

@@ -98,9 +98,15 @@ def create_client(
     return NewClient.of(client, secret)
 
 
-def rotate_client(*, client: Client) -> NewClient:
-    """Give a client a new secret, and return it: the only time."""
-    return NewClient.of(client, services.rotate_secret(client=client))
+def rotate_client(*, client: Client, principal: Principal | None = None) -> NewClient:
+    """Give a client a new secret, and return it: the only time.
+
+    Raises
+    ------
+    MayNotGrantError
+        If the client lives on when the principal, who gets to know the secret, has ended.
+    """
+    return NewClient.of(client, services.rotate_secret(client=client, principal=principal))
 
 
 def visible_clients(principal: Principal | None) -> QuerySet[Client]:

@@ -58,13 +58,13 @@ def remove_member(*, study: Study, client: Client) -> None:
 def visible_entries(principal: Principal | None) -> QuerySet[AuditEntry]:
     """Return the entries of the audit log that a principal may read.
 
-    A client reads what was done in its studies, to clients that it administers, and by itself;
-    people of the portal's staff read all.
+    A client reads what was done in its studies, to clients that it administers, and by itself
+    unless that is another study's matter; people of the portal's staff read all.
     """
     if not isinstance(principal, Client):
         return AuditEntry.objects.all() if is_staff(principal) else AuditEntry.objects.none()
     return AuditEntry.objects.filter(
         Q(study_id__in=visible_studies(principal).values("public_id"))
-        | Q(actor_kind="client", actor_id=principal.public_id)
+        | Q(actor_kind="client", actor_id=principal.public_id, study_id="")
         | Q(object_id__in=visible_clients(principal).values("public_id"))
     )

@@ -123,7 +123,7 @@ class ClientViewSet(ListModelMixin, RetrieveModelMixin, ResourceViewSet[Client])
 
     def rotate(self, request: Request, client_id: str) -> Response:
         """Give a client a new secret, which is in this answer and nowhere else."""
-        new = services.rotate_client(client=self.get_object())
+        new = services.rotate_client(client=self.get_object(), principal=request.user)
         return Response(ClientWithSecretSerializer(new).data, headers=SHOWN_ONCE)
 
     def revoke(self, request: Request, client_id: str) -> Response:

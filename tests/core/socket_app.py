@@ -19,6 +19,9 @@ async def application(scope, receive, send):
         await send({"type": "websocket.accept"})
         await globals()[scope["path"].strip("/")](receive, send)
     elif scope["type"] == "http":
+        counts["root"] = len(scope["root_path"])
+        if scope["path"] == "/read":
+            await read(receive)
         await answer(scope["path"], send)
 
 
@@ -55,6 +58,15 @@ async def deaf(receive, send):
 
 async def leave(receive, send):
     await send({"type": "websocket.close", "code": 1011, "reason": "went wrong"})
+
+
+async def read(receive):
+    """Take all of a body."""
+    counts["read"] = 0
+    while (message := await receive())["type"] == "http.request":
+        counts["read"] += len(message["body"])
+        if not message["more_body"]:
+            return
 
 
 async def answer(path, send):

@@ -1,18 +1,21 @@
 import base64
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from neurascale.core.server import MAX_HEAD_BYTES
+from neurascale.core.http_channel import MAX_HEAD_BYTES
 from tests.core.socket_app import PIECE
 from tests.environment import spawn
 from tests.machine import ROOT, answers_http, find_free_port
@@ -81,8 +84,8 @@ def send_until_held_up(peer):
     return 10_000
 
 
-def start(port):
-    command = [sys.executable, "-m", "neurascale.core.server", "--port", str(port)]
+def start(port, *options):
+    command = [sys.executable, "-m", "neurascale.core.server", "--port", str(port), *options]
     return spawn([*command, "tests.core.socket_app:application"], cwd=ROOT, stderr=subprocess.PIPE)
 
 
@@ -118,6 +121,46 @@ def test_a_line_without_end_is_answered_and_the_connection_ends(server):
             answer += piece
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_is_read_up_to_the_limit_and_refused_beyond_it(is_chunked):
+    def send(n_bytes):
+        peer = HTTPConnection("127.0.0.1", port, timeout=30)
+        body = (b"x" * 1000 for _ in range(n_bytes // 1000)) if is_chunked else b"x" * n_bytes
+        peer.request("POST", "/read", body, encode_chunked=is_chunked)
+        with closing(peer):
+            response = peer.getresponse()
+            return response, response.read()
+
+    port = find_free_port()
+    process = start(port, "--max-body", "50000")
+    try:
+        wait_until(lambda: answers_http(port) or process.poll() is not None, what="the server")
+        response, body = send(45_000)  # chunks have a frame, which counts
+        assert (response.status, body) == (200, b"45000")
+        response, body = send(60_000)
+        assert response.status == 413
+        error = json.loads(body)["error"]
+        assert (error["code"], error["details"]) == ("PAYLOAD_TOO_LARGE", {"limit_bytes": 50_000})
+        assert error["request_id"] == response.getheader("X-Request-ID")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_body_that_nobody_takes_costs_no_memory(server):
+    before = server.memory_mb()
+    request = Request(f"http://127.0.0.1:{server.port}/", data=b"x" * 100_000_000)
+    with urlopen(request) as answer:
+        assert answer.status == 200
+    assert server.memory_mb() < before + 20
+
+
+def test_what_a_request_says_of_our_root_is_not_believed(server):
+    request = Request(f"http://127.0.0.1:{server.port}/root", headers={"Daphne-Root-Path": "/evil"})
+    with urlopen(request) as answer:
+        assert answer.read() == b"0"
 
 
 def test_a_peer_that_never_reads_holds_up_its_application_and_costs_little_memory(server):

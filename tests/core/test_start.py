@@ -22,7 +22,13 @@ NOT_FOR_WORKERS = {
     *("scipy", "mne", "sklearn"),
 }
 LAB = lab_programs(
-    home=Path("home"), host="lab", bind="", port=1, valkey_socket=None, virtual_board=False
+    home=Path("home"),
+    host="lab",
+    bind="",
+    port=1,
+    max_body_bytes=1000,
+    valkey_socket=None,
+    virtual_board=False,
 )
 WORKERS = [program for program in LAB if program.name != "web"]
 

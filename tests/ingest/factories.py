@@ -39,8 +39,9 @@ def make_stream(device: Device | None = None, **fields: Any) -> Stream:
 
 def make_session(device: Device, **fields: Any) -> Session:
     """Return a saved session in a study of its own."""
-    study = Study.objects.create(name="study")
-    return Session.objects.create(**{"study": study, "device": device, **fields})
+    if "study" not in fields:
+        fields["study"] = Study.objects.create(name="study")
+    return Session.objects.create(device=device, **fields)
 
 
 def make_chunk(

@@ -6,9 +6,12 @@ Connecting and streaming need a worker and a board: see tests/lab.
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from devices.models import Device
 from ingest.models import Gap, Stream
+from neurascale.core.models import AuditEntry
+from sessions_app.models import Session
 from tests.ingest.factories import make_device, make_stream
 from tests.ingest.rest import Program, error_of, fields_of
 
@@ -154,3 +157,21 @@ def test_looking_is_not_touching(action):
     device = make_device()
     assert viewer.get(f"devices/{device.public_id}/status").status_code == 200
     error_of(viewer.post(f"devices/{device.public_id}/{action}"), 403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("status", [Session.Status.ACTIVE, Session.Status.PAUSED])
+@pytest.mark.parametrize("action", ["disconnect", "stream/stop"])
+def test_a_recording_that_one_does_not_see_is_not_ended_with_its_device(program, action, status):
+    stream = streaming()
+    ours = Program("operator")
+    session = ours.make_session(stream.device, status=status, start_time=timezone.now())
+    path = f"devices/{stream.device.public_id}/{action}"
+    error = error_of(program.post(path), 409, "DEVICE_BUSY")
+    assert session.public_id not in str(error)
+    session.refresh_from_db()
+    stream.refresh_from_db()
+    assert (session.status, stream.wanted) == (status, Stream.Wanted.RUNNING)
+    assert not AuditEntry.objects.filter(object_id=session.public_id).exists()
+    assert ours.post(path).status_code == 200
+    session.refresh_from_db()
+    assert session.status == Session.Status.COMPLETED

@@ -27,7 +27,7 @@ from neurascale.core.graphql.views import GraphQLRenderer
 from neurascale.core.guards import MAX_HEADER_BYTES, MAX_URL_BYTES
 from neurascale.core.limits import Bucket, RateLimitExceededError, charge, rate_of
 from neurascale.core.models import KeptAnswer
-from sessions_app.models import Session
+from sessions_app.models import Session, Study
 from tests.ingest.factories import make_device, make_stream
 from tests.lab.board import Board
 from tests.openapi import fuzz
@@ -127,6 +127,14 @@ def taken(room: Room) -> None:
     """Let another session record from the device."""
     room.streaming()
     room.make_session(status=Session.Status.ACTIVE)
+
+
+def taken_by_another_study(room: Room) -> None:
+    """Let a session record from the device that who asks may not see."""
+    taken(room)
+    Session.objects.filter(device=room.device, status=Session.Status.ACTIVE).update(
+        study=Study.objects.create(name="another")
+    )
 
 
 def new_device(room: Room) -> dict[str, Any]:
@@ -272,6 +280,8 @@ BAD: dict[tuple[str, str], Driver] = {
     ("devices_destroy", "DEVICE_IN_USE"): asked("devices_destroy"),
     ("devices_connect", "DEVICE_UNAVAILABLE"): after(no_port, "devices_connect"),
     ("devices_stream_start", "DEVICE_UNAVAILABLE"): after(no_port, "devices_stream_start"),
+    ("devices_stream_stop", "DEVICE_BUSY"): after(taken_by_another_study, "devices_stream_stop"),
+    ("devices_disconnect", "DEVICE_BUSY"): after(taken_by_another_study, "devices_disconnect"),
     ("devices_stream_start", "STREAM_ALREADY_RUNNING"): after(
         lambda room: room.streaming(), "devices_stream_start", CONFLICT
     ),

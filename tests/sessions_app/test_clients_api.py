@@ -270,6 +270,24 @@ def test_a_client_of_another_study_cannot_be_let_in(boss, theirs):
         error_of(boss.post(path, {"client_id": client_id}), 404, "INVALID_CLIENT_ID")
 
 
+def test_who_expires_gets_no_hold_on_a_client_that_does_not(boss):
+    made = boss.post("clients", {"name": "heir", "scopes": ["viewer"]}).json()
+    path = f"clients/{made['client_id']}"
+    boss.client.expires_at = timezone.now() + timedelta(days=1)
+    boss.client.save()
+    soon = {"expires_at": (timezone.now() + timedelta(hours=1)).isoformat()}
+    error_of(boss.post(f"{path}/rotate"), 403, "PERMISSION_DENIED")
+    error_of(boss.patch(path, {"scopes": ["operator"]}), 403, "PERMISSION_DENIED")
+    assert token_for(made["client_secret"], made["client_id"]).status_code == 200
+    assert boss.patch(path, {"name": "renamed"}).status_code == 200
+    assert boss.patch(path, {"scopes": ["devices:read"]}).status_code == 200  # less than it had
+    assert boss.patch(path, {"is_active": False}).status_code == 200
+    error_of(boss.patch(path, {"is_active": True}), 403, "PERMISSION_DENIED")
+    assert boss.patch(path, {"is_active": True, "scopes": ["operator"], **soon}).status_code == 200
+    assert boss.post(f"{path}/rotate").status_code == 200
+    assert boss.post(f"clients/{boss.client.public_id}/rotate").status_code == 200  # itself
+
+
 # --- The audit log -------------------------------------------------------------------------------
 
 
@@ -286,6 +304,12 @@ def test_the_log_is_read_by_who_administers_and_only_of_its_own_studies(boss, ma
     assert newest["actor"]["id"] == boss.client.public_id
     assert boss.get("audit", verb="nothing").json()["entries"] == []
     assert boss.get("audit", study_id=foreign).json()["entries"] == []
+    # Nor what it did itself, where that has to do with another study.
+    theirs = boss.client.studies.create(name="theirs")
+    boss.patch(f"studies/{theirs.public_id}", {"name": "renamed"})
+    assert boss.get("audit", study_id=theirs.public_id).json()["entries"] != []
+    theirs.members.remove(boss.client)
+    assert boss.get("audit", study_id=theirs.public_id).json()["entries"] == []
 
 
 def test_staff_of_the_portal_read_all_of_it(admin_client, boss, made):

@@ -57,6 +57,8 @@ class Command(BaseCommand):
             host=settings.NEURASCALE_HOST,
             bind=settings.BIND,
             port=settings.PORT,
+            # What is larger than a view takes is refused by the view, with its limit.
+            max_body_bytes=2 * settings.INGEST_MAX_BYTES,
             valkey_socket=settings.VALKEY_SOCKET if settings.VALKEY_IS_EMBEDDED else None,
             virtual_board=settings.VIRTUAL_BOARD,
         )
