@@ -130,7 +130,38 @@ def test_introspection_within_introspection_is_refused(program):
     query = "name"
     for _ in range(5):
         query = f"name fields {{ type {{ {query} }} }}"
-    refused(program, f"{{ __schema {{ types {{ {query} }} }} }}", "VALIDATION_ERROR")
+    refused(program, f"{{ __schema {{ types {{ {query} }} }} }}", "QUERY_TOO_COMPLEX")
+
+
+KIND = "name ofType { name ofType { name } }"
+FIELDS = f"name fields {{ name args {{ name type {{ {KIND} }} }} type {{ {KIND} }} }}"
+TOLD = f"fragment F on __Schema {{ types {{ ...T }} }} fragment T on __Type {{ {FIELDS} }} "
+
+
+def often(field: str) -> str:
+    return " ".join(f"a{n}: {field}" for n in range(90))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"{{ {often('__schema { ...F }')} }}",
+        f"{{ __schema {{ {often('types { ...T }')} ...F }} }}",
+        f"query {{ ...Q }} fragment Q on Query {{ {often('__schema { ...F }')} }}",
+        f"{{ __schema {{ types {{ {often('fields { type { ...T } }')} }} ...F }} }}",
+    ],
+    ids=["beside each other", "inside one", "in a fragment", "in its types"],
+)
+def test_the_schema_is_not_told_over_and_over_in_one_answer(program, query):
+    error = refused(program, TOLD + query, "QUERY_TOO_COMPLEX")
+    assert "of the schema itself" in error["message"]
+
+
+def test_a_part_of_the_schema_may_be_asked_for_in_any_operation(program):
+    answer = ask(
+        program, '{ __schema { types { name } } __type(name: "Device") { fields { name } } }'
+    )
+    assert {"name": "name"} in answer["__type"]["fields"]
 
 
 def test_the_limits_are_settings(program, settings):

@@ -8,9 +8,11 @@ before they are weighed. What is refused here has had no effect.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from graphql import (
@@ -26,7 +28,10 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
+    get_introspection_query,
     get_named_type,
+    is_introspection_type,
+    parse,
 )
 from graphql.type import is_leaf_type
 
@@ -38,7 +43,7 @@ from neurascale.core.paging import DEFAULT_LIMIT, MAX_LIMIT
 log = logging.getLogger(__name__)
 
 PAGE_ARGUMENTS = ("first", "last")
-INTROSPECTION = ("__schema", "__type")  # has a limit of its own: MaxIntrospectionDepthRule
+INTROSPECTION = {"__schema": "__Schema", "__type": "__Type"}  # its depth: see the schema's rules
 MAX_TOKENS = 2000
 MAX_ALIASES = 100
 
@@ -61,6 +66,8 @@ class Weight:
         Fields within fields.
     aliases : int
         Fields that are called something else.
+    introspection : int
+        What is asked of the schema itself: as ``cost``, and not in it.
     needs : mapping
         For each scope the first field that needs it.
     undeclared : list of str
@@ -70,6 +77,7 @@ class Weight:
     cost: int = 0
     depth: int = 0
     aliases: int = 0
+    introspection: int = 0
     needs: dict[Scope, str] = field(default_factory=dict)
     undeclared: list[str] = field(default_factory=list)
 
@@ -78,6 +86,7 @@ class Weight:
         self.cost += other.cost * times
         self.depth = max(self.depth, other.depth + deeper)
         self.aliases += other.aliases
+        self.introspection += other.introspection
         self.needs = other.needs | self.needs
         self.undeclared += [name for name in other.undeclared if name not in self.undeclared]
 
@@ -117,7 +126,7 @@ class Scale:
         return self._selection(operation.selection_set, root, 1)
 
     def _selection(self, selected: SelectionSetNode, parent: Any, level: int) -> Weight:
-        if level > settings.GRAPHQL_MAX_DEPTH:
+        if level > settings.GRAPHQL_MAX_DEPTH and not is_introspection_type(parent):
             raise too_complex("nested levels", f"{level} or more", settings.GRAPHQL_MAX_DEPTH)
         whole = Weight()
         for part in selected.selections:
@@ -143,20 +152,28 @@ class Scale:
     def _field(self, node: FieldNode, parent: Any, level: int) -> Weight:
         name = node.name.value
         weight = Weight(cost=1, aliases=int(node.alias is not None))
+        if name in INTROSPECTION and node.selection_set is not None:
+            asked = self._selection(
+                node.selection_set, self.schema.get_type(INTROSPECTION[name]), 1
+            )
+            return Weight(cost=1, aliases=weight.aliases + asked.aliases, introspection=asked.cost)
         if name == "__typename" or name in INTROSPECTION:
             return weight
         known = getattr(parent, "fields", {}).get(name)
         if known is None:
             return weight  # validation says so
-        where = f"{parent.name}.{name}"
-        needs = needs_of(parent, known)
-        if needs is None:
-            weight.undeclared.append(where)
-        else:
-            weight.needs = dict.fromkeys(sorted(needs), where)
+        if not is_introspection_type(parent):
+            where = f"{parent.name}.{name}"
+            needs = needs_of(parent, known)
+            if needs is None:
+                weight.undeclared.append(where)
+            else:
+                weight.needs = dict.fromkeys(sorted(needs), where)
         if node.selection_set is not None:
             inner = self._selection(node.selection_set, get_named_type(known.type), level + 1)
-            weight.add(inner, times=self._times(node, known))
+            is_of_types = is_introspection_type(parent)
+            times = self._types(name, known) if is_of_types else self._times(node, known)
+            weight.add(inner, times=times)
         return weight
 
     def _times(self, node: FieldNode, known: Any) -> int:
@@ -165,11 +182,11 @@ class Scale:
             given = {argument.name.value: argument.value for argument in node.arguments or ()}
             sizes = [self._size(given.get(name)) for name in PAGE_ARGUMENTS]
             return max((size for size in sizes if size), default=DEFAULT_LIMIT)
-        kind = known.type
-        while isinstance(kind, GraphQLNonNull):
-            kind = kind.of_type
-        is_list = isinstance(kind, GraphQLList) and not is_leaf_type(get_named_type(kind))
-        return items_of(known) if is_list else 1
+        return items_of(known) if _is_list(known) else 1
+
+    def _types(self, name: str, known: Any) -> int:
+        """Return how many things a field of the schema itself returns, on average."""
+        return _size_of(self.schema).get(name, 1) if _is_list(known) else 1
 
     def _size(self, value: Any) -> int | None:
         """Return the size of a page, None if none is given; what is no size is refused later."""
@@ -181,6 +198,42 @@ class Scale:
         if size is None:
             return None
         return size if isinstance(size, int) and 0 < size < MAX_LIMIT else MAX_LIMIT
+
+
+def _is_list(known: Any) -> bool:
+    kind = known.type
+    while isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    return isinstance(kind, GraphQLList) and not is_leaf_type(get_named_type(kind))
+
+
+def _size_of(schema: GraphQLSchema) -> dict[str, int]:
+    """Return how many things the lists in a schema's description of itself have."""
+    if schema not in _sizes:
+        kinds = list(schema.type_map.values())
+        fields = [part for kind in kinds for part in getattr(kind, "fields", {}).values()]
+        n_args = sum(len(getattr(part, "args", ())) for part in fields)
+        _sizes[schema] = {
+            "types": len(kinds),
+            "directives": len(schema.directives),
+            "fields": math.ceil(len(fields) / len(kinds)),
+            "inputFields": math.ceil(len(fields) / len(kinds)),
+            "args": math.ceil(n_args / len(fields)),
+        }
+    return _sizes[schema]
+
+
+def introspection_limit(schema: GraphQLSchema) -> int:
+    """Return how much of the schema may be asked for at once: twice what tools ask for."""
+    if schema not in _limits:
+        document = parse(get_introspection_query(input_value_deprecation=True))
+        (whole,) = (p for p in document.definitions if isinstance(p, OperationDefinitionNode))
+        _limits[schema] = 2 * Scale(schema, document, None).weigh(whole).introspection
+    return _limits[schema]
+
+
+_sizes: WeakKeyDictionary[GraphQLSchema, dict[str, int]] = WeakKeyDictionary()
+_limits: WeakKeyDictionary[GraphQLSchema, int] = WeakKeyDictionary()
 
 
 def check(
@@ -211,6 +264,7 @@ def check(
         ("nested levels", weight.depth, settings.GRAPHQL_MAX_DEPTH),
         ("fields of all things on its pages", weight.cost, settings.GRAPHQL_MAX_COST),
         ("aliases", weight.aliases, MAX_ALIASES),
+        ("fields of the schema itself", weight.introspection, introspection_limit(schema)),
     )
     for what, found, limit in limits:
         if found > limit:
