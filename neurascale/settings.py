@@ -206,6 +206,8 @@ RESUME_SECONDS = 3600  # a stream that nobody served for longer is not continued
 LEASE_SECONDS = 5.0
 ANSWER_SECONDS = env.float("NEURASCALE_ANSWER_SECONDS", default=10.0)  # for a worker or a board
 INGEST_MAX_BYTES = env.int("NEURASCALE_INGEST_MAX_BYTES", default=64 * 2**20)
+# As JSON, of which Python makes up to sixteen times as much.
+INGEST_MAX_JSON_BYTES = env.int("NEURASCALE_INGEST_MAX_JSON_BYTES", default=16 * 2**20)
 MAX_SUBSCRIPTIONS = env.int("NEURASCALE_MAX_SUBSCRIPTIONS", default=100)
 
 # --- API -----------------------------------------------------------------------------------------

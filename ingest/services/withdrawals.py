@@ -12,6 +12,7 @@ from ingest.models import Ingestion, Segment, Stream
 from ingest.store import erase, without
 from neurascale.core.actor import actor
 from neurascale.core.audit import record, recorded
+from neurascale.core.models import KeptAnswer
 from sessions_app.errors import SubjectRecordingError
 from sessions_app.models import Session, Subject, Withdrawal
 
@@ -41,6 +42,7 @@ def withdraw_subject(*, subject: Subject) -> Withdrawal:
             return Withdrawal.objects.select_related("study").get(subject_id=subject.public_id)
         _check_nothing_records(subject, sessions)
         n_samples = _erase_sessions(sessions) + _erase_ingestions(subject, sessions)
+        KeptAnswer.forget([session.public_id for session in sessions])
         for session in sessions:
             session.delete()
         subject.code_hash, subject.code, subject.withdrawn_at = None, "", timezone.now()

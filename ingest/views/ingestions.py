@@ -89,15 +89,20 @@ class IngestView(ApiView):
 
     @property
     def max_body_bytes(self) -> int:
-        """How large a body may be; what is larger is answered with 413."""
-        return int(settings.INGEST_MAX_BYTES)
+        """How large a body of this form may be; what is larger is answered with 413."""
+        most = int(settings.INGEST_MAX_BYTES)
+        return (
+            min(most, settings.INGEST_MAX_JSON_BYTES)
+            if media_type_of(self.request) == JSON
+            else most
+        )
 
     def post(self, request: Request) -> HttpResponse:
         """Store samples in a session."""
         began_at = time.perf_counter()
         key = key_of(request)
         body = request.data or b""
-        media_type = str(request.content_type).partition(";")[0].strip().lower()
+        media_type = media_type_of(request)
         sent = read_submission(body, media_type=media_type, query=request.query_params.dict())
         ingestion = ingestions.ingest_samples(
             principal=request.user,
@@ -126,6 +131,11 @@ class IngestionView(ApiView):
     def get(self, request: Request, ingestion_id: str) -> Response:
         """Return an ingestion."""
         return Response(ingestion_on_the_wire(ingestions.get_ingestion(request.user, ingestion_id)))
+
+
+def media_type_of(request: Request) -> str:
+    """Return the form of a body, without its parameters."""
+    return str(request.content_type).partition(";")[0].strip().lower()
 
 
 def hash_of(media_type: str, request: Request, body: bytes) -> str:

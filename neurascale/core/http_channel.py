@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import secrets
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 # application whose limits are lower can say what they are.
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 128 * 2**20
+HEAD_SECONDS = 20.0  # for the head of a request, however slowly it comes
 FAREWELL_SECONDS = 2.0  # for a peer to read why it is refused
 
 
@@ -33,32 +35,40 @@ class Channel(HTTPChannel):
     length: int | None
     _n_body_bytes = 0
     _is_over = False
+    _head_began: float | None = None
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's interface, as the next
         """Take what came, unless it belongs to a request that is refused."""
-        if not self._is_over:
-            super().dataReceived(data)
+        if self._is_over:
+            return
+        now = time.monotonic()
+        if self.line_mode and self._head_began is None:
+            self._head_began = now
+        if self._head_began is not None and now - self._head_began > HEAD_SECONDS:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, limit_seconds=HEAD_SECONDS)
+            return
+        super().dataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
         """Refuse a line without end."""
-        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, MAX_HEAD_BYTES)
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, limit_bytes=MAX_HEAD_BYTES)
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         """Refuse a body that says it is too large, before any of it is kept."""
         super().allHeadersReceived()
-        self._n_body_bytes = 0
+        self._n_body_bytes, self._head_began = 0, None
         if self.length is not None and self.length > self.max_body_bytes:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self.max_body_bytes)
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit_bytes=self.max_body_bytes)
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take a part of a body; refuse one in chunks when it becomes too large."""
         self._n_body_bytes += len(data)
         if self._n_body_bytes > self.max_body_bytes:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self.max_body_bytes)
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit_bytes=self.max_body_bytes)
         elif not self._is_over:
             super().rawDataReceived(data)
 
-    def _refuse(self, status: HTTPStatus, limit: int) -> None:
+    def _refuse(self, status: HTTPStatus, **limit: float) -> None:
         """Answer, and hang up when the peer has had the time to read it.
 
         Whoever is cut off while sending loses what was answered, too.
@@ -69,8 +79,8 @@ class Channel(HTTPChannel):
         name = f"req_{secrets.token_hex(8)}"
         error = {
             "code": "PAYLOAD_TOO_LARGE" if status == 413 else status.name,
-            "message": f"{status.description}; {limit} bytes are accepted",
-            "details": {"limit_bytes": limit},
+            "message": f"{status.description}; the limit is {next(iter(limit.values()))}",
+            "details": limit,
             "request_id": name,
         }
         body = json.dumps({"error": error}).encode()
@@ -78,7 +88,7 @@ class Channel(HTTPChannel):
         self.transport.write(answer_of(status, headers, body))
         self.transport.loseWriteConnection()
         asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self.transport.abortConnection)
-        log.info("[%s] %s: more than %d bytes", name, status.phrase, limit)
+        log.info("[%s] %s: %s", name, status.phrase, limit)
 
 
 class Body(asyncio.Queue[dict[str, Any]]):

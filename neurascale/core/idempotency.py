@@ -20,7 +20,8 @@ A view is of one of four kinds:
 
 Answers of 500 and above, and 429, are not kept: the repetition may fare better. Of an answer that
 shows a secret (``Cache-Control: no-store``) only that it was given is kept, and the repetition is
-told so: the secret would have to lie in the database.
+told so: the secret would have to lie in the database. So it is with what shows a session that is
+deleted, or a subject's that withdraws.
 """
 
 from __future__ import annotations
@@ -306,9 +307,9 @@ def _replay(row: KeptAnswer, claim: Claim) -> HttpResponse:
         raise _in_progress(claim)
     if NO_STORE in row.headers.get("Cache-Control", ""):
         raise IdempotencyConflictError(
-            f"The request with Idempotency-Key {claim.key!r} was done; its answer showed a secret, "
-            f"and that is shown once",
-            suggestion="If the answer was lost, find the client by its name and rotate its secret.",
+            f"The request with Idempotency-Key {claim.key!r} was done, and its answer is not kept: "
+            f"it showed a secret, or what was deleted since",
+            suggestion="If a secret was lost, find the client by its name and rotate its secret.",
         )
     answer = _response(row.status, bytes(row.body), row.headers)
     answer[REPLAYED] = "true"

@@ -26,6 +26,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 access = logging.getLogger("neurascale.access")
 request_id: ContextVar[str] = ContextVar("request_id", default=NOBODY)
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F) if code != 0x09}
 # Whatever looks like a token, an API key or what follows a word that promises a secret. Nobody logs
 # these on purpose; an error message, a URL or a trace may.
 _SECRETS = re.compile(
@@ -65,6 +66,11 @@ class SecretsFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the text that is written."""
         return _SECRETS.sub("[secret]", super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's interface
+        """Return the line, of which what somebody called a thing makes no two."""
+        record.message = record.message.translate(_CONTROLS)
+        return super().formatMessage(record)
 
 
 # --- One line a request --------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, NoReturn
@@ -199,3 +199,17 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.principal}: {self.key}"
+
+    @classmethod
+    def forget(cls, public_ids: Iterable[str]) -> None:
+        """Keep of the answers that name things only that they were given, not what they said."""
+        names = [name.encode() for name in public_ids]
+        found = [
+            pk
+            for pk, body in cls.objects.exclude(body=b"").values_list("pk", "body").iterator()
+            if any(name in bytes(body) for name in names)
+        ]
+        for at in range(0, len(found), 500):
+            cls.objects.filter(pk__in=found[at : at + 500]).update(
+                body=b"", headers={"Cache-Control": "no-store"}
+            )

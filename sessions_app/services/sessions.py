@@ -12,7 +12,7 @@ from devices.models import Device
 from neurascale.core.audit import record, recorded
 from neurascale.core.auth import Principal
 from neurascale.core.errors import InvalidError
-from neurascale.core.models import Client
+from neurascale.core.models import Client, KeptAnswer
 from neurascale.core.prepared import Prepared, Slot
 from sessions_app.errors import (
     InvalidEventIdError,
@@ -322,5 +322,6 @@ def delete_session(*, session: Session) -> None:
                 status=session.status,
                 suggestion=f"Stop it first: POST /v1/sessions/{session.public_id}/stop",
             )
+        KeptAnswer.forget([session.public_id])
         session.delete()
         record("session.delete", session, study=study)

@@ -79,6 +79,13 @@ def test_a_line_break_in_a_path_is_no_new_line(written):
     assert len(lines(written)) == 1
 
 
+def test_a_line_break_in_a_name_is_no_new_line(written):
+    logging.getLogger("lab").warning("%s is away", "Cyton\n2026 ERROR [-]: all is lost\r\x1b[2J")
+    assert written.getvalue().splitlines() == [written.getvalue().rstrip("\n")]
+    assert r"Cyton\x0a2026" in written.getvalue()
+    assert "\x1b" not in written.getvalue()
+
+
 def test_whatever_is_logged_while_a_request_is_served_names_it(program, written, monkeypatch):
     def explode(*_: Any, **__: Any) -> None:
         logging.getLogger("anywhere").warning("about to fail")

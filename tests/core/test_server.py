@@ -1,4 +1,5 @@
 import base64
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,16 @@ import time
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.request import Request, urlopen
 
 import pytest
+from twisted.internet.testing import StringTransportWithDisconnection
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from neurascale.core.http_channel import MAX_HEAD_BYTES
+from neurascale.core import http_channel
+from neurascale.core.http_channel import HEAD_SECONDS, MAX_HEAD_BYTES, Channel
 from tests.core.socket_app import PIECE
 from tests.environment import spawn
 from tests.machine import ROOT, answers_http, find_free_port
@@ -105,6 +109,22 @@ def test_text_and_bytes_of_every_length_of_frame_come_back(server):
             for message in ("µ" * (size // 2), b"\x00" * size):
                 ws.send(message)
                 assert ws.recv() == message
+
+
+def test_who_sends_the_head_of_a_request_slowly_is_sent_away(monkeypatch):
+    channel, transport = Channel(), StringTransportWithDisconnection()
+    clock = itertools.count(step=HEAD_SECONDS / 4)
+    monkeypatch.setattr(http_channel.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(http_channel.asyncio, "get_running_loop", Mock())
+    transport.loseWriteConnection = Mock()
+    transport.protocol = channel
+    channel.transport = transport
+    for _ in range(5):
+        channel.dataReceived(b"x")
+        assert not transport.value()
+    channel.dataReceived(b"x")
+    assert transport.value().startswith(b"HTTP/1.1 408 ")
+    channel.setTimeout(None)
 
 
 def test_an_application_may_take_its_time_before_it_accepts(server):

@@ -174,6 +174,13 @@ def test_a_body_that_is_too_large_is_told_the_limit(program, session, settings):
     accepted(program.post(PATH, message(session, samples(10))))
 
 
+def test_json_has_a_limit_of_its_own(program, session, settings):
+    settings.INGEST_MAX_JSON_BYTES = 5_000
+    response = program.post(PATH, message(session, samples()))
+    assert error_of(response, 413, "PAYLOAD_TOO_LARGE")["details"]["limit_bytes"] == 5_000
+    accepted(program.post(query(session), npy(samples()), NPY))
+
+
 def test_a_media_type_that_is_not_known_is_told_those_that_are(program):
     error = error_of(program.post(PATH, b"1,2", "text/csv"), 415, "UNSUPPORTED_MEDIA_TYPE")
     assert set(error["details"]["supported"]) == {"application/json", NPY, ARROW}

@@ -15,7 +15,7 @@ from ingest.models import Block, Gap, Ingestion, QualityWindow, Segment, Stream
 from ingest.services.recordings import create_session
 from ingest.store import BlockWriter, Missing, Recording, erase, iter_chunks, prune, read, without
 from neurascale.core.chunk import GapReason
-from neurascale.core.models import AuditEntry
+from neurascale.core.models import AuditEntry, KeptAnswer
 from sessions_app.models import Event, Session, Subject, Withdrawal
 from sessions_app.services import change_study, find_subject
 from tests.ingest.factories import make_chunk, make_device, make_stream
@@ -205,6 +205,30 @@ def test_the_code_of_a_subject_is_in_no_row(program):
 
 
 # --- The record that stays -----------------------------------------------------------------------
+
+
+def test_no_answer_that_was_kept_for_a_key_shows_what_was_withdrawn_or_deleted(program):
+    device = make_device()
+    asked = {"device_id": device.public_id, "subject_id": "S001"}
+    kept, gone, dropped = (
+        program.post(
+            "sessions", {**asked, **more, "metadata": {"note": note}}, Idempotency_Key=note
+        )
+        for note, more in {
+            "another": {"subject_id": "S002"},
+            "diagnosis": {},
+            "mistake": {"subject_id": "S003"},
+        }.items()
+    )
+    subject = gone.json()["subject_id"]
+    assert program.post(f"subjects/{subject}/withdraw").status_code == 200
+    assert program.delete(f"sessions/{dropped.json()['session_id']}").status_code == 204
+    bodies = [bytes(answer.body) for answer in KeptAnswer.objects.all()]
+    assert sorted(bodies) == [b"", b"", kept.content]
+    for note, code in {"diagnosis": "S001", "mistake": "S003"}.items():
+        again = {"device_id": device.public_id, "subject_id": code, "metadata": {"note": note}}
+        answer = program.post("sessions", again, Idempotency_Key=note)
+        error_of(answer, 409, "IDEMPOTENCY_CONFLICT")
 
 
 def test_a_record_stays_and_who_comes_back_is_somebody_new(program, stream):
