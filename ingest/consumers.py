@@ -29,6 +29,7 @@ from ingest.services.recordings import place_marker
 from ingest.services.streams import active_stream
 from ingest.subscription import Subscription, in_thread
 from neurascale.core.actor import enter, socket_edge
+from neurascale.core.audit import record, recorded
 from neurascale.core.auth import Principal, Scope, lacking, scopes_of
 from neurascale.core.errors import (
     ForbiddenError,
@@ -265,7 +266,9 @@ def check_may_watch(principal: Principal | None) -> None:
 def look_up_wish(
     principal: Principal | None, message: Mapping[str, Any]
 ) -> tuple[Device, Stream | None, Wish, frozenset[str] | None]:
-    """Return what a subscription is about, and the studies it may hear of; reads the database.
+    """Return what a subscription is about, and the studies it may hear of; uses the database.
+
+    That somebody reads what is stored is written down, as any other export is.
 
     Raises
     ------
@@ -283,6 +286,9 @@ def look_up_wish(
             fields={"after_sequence": [problem]},
             suggestion="Leave it out to get what is new from now on.",
         )
+    if wish.after_sequence is not None:
+        with recorded():
+            record("device.replay", device, after_sequence=wish.after_sequence)
     return device, active_stream(device), wish, heard_studies(principal)
 
 

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from ingest.broadcast import Broadcaster, announce
 from ingest.models import Block
 from neurascale.core.auth import issue_tokens
-from neurascale.core.models import Client
+from neurascale.core.models import AuditEntry, Client
 from sessions_app.services import create_client
 from tests.ingest.factories import make_device
 from tests.ingest.live import Live, sequences
@@ -288,6 +288,8 @@ def test_msgpack_brings_the_same_keys_in_binary_frames(socket, live):
 def test_after_sequence_brings_what_was_missed_and_then_what_is_new(socket, live):
     tell(live, 30)
     answer = socket.ask(type="subscribe", device_id=live.device_id, after_sequence=9)
+    entry = AuditEntry.objects.get(verb="device.replay")
+    assert (entry.object_id, entry.details) == (live.device_id, {"after_sequence": 9})
     assert answer["next_sequence"] == 10
     tell(live, 5)
     assert sequences(socket.data(25)) == list(range(10, 35))
