@@ -220,7 +220,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["neurascale.core.auth.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["neurascale.core.bodies.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["neurascale.core.bodies.OrjsonParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "neurascale.core.negotiation.QualityNegotiation",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "neurascale.core.negotiation.Negotiation",
     "DEFAULT_METADATA_CLASS": "neurascale.core.options.Methods",
     "DEFAULT_SCHEMA_CLASS": "neurascale.core.openapi.schema.AutoSchema",
     "EXCEPTION_HANDLER": "neurascale.core.api.exception_handler",

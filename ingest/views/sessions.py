@@ -36,7 +36,6 @@ from ingest.store import Recording, extents
 from neurascale.core import etags
 from neurascale.core.auth import Scope
 from neurascale.core.bodies import OrjsonRenderer
-from neurascale.core.negotiation import OutputNegotiation
 from neurascale.core.openapi.operation import Operation
 from neurascale.core.views import ApiView, ResourceViewSet
 from neurascale.core.wire import dumps
@@ -153,7 +152,6 @@ class SessionDataView(ApiView):
 
     required_scopes = {"GET": Scope.SESSIONS_READ}
     renderer_classes = (OrjsonRenderer, NpyRenderer, ArrowRenderer)
-    content_negotiation_class = OutputNegotiation
     operations = {
         "GET": Operation(
             query=StretchSerializer,

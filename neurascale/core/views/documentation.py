@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from neurascale.core import csp
-from neurascale.core.negotiation import OutputNegotiation
 from neurascale.core.openapi.operation import Operation
 from neurascale.core.openapi.renderers import JsonDocument, YamlDocument
 from neurascale.core.serializers import OutputSerializer
@@ -29,7 +28,6 @@ class SchemaView(DocumentationView):
     """The OpenAPI 3.1 document of this API: JSON, or YAML by ``Accept`` or ``?output=yaml``."""
 
     renderer_classes = (JsonDocument, YamlDocument)
-    content_negotiation_class = OutputNegotiation
     operations = {
         "GET": Operation(
             query=OutputSerializer,
