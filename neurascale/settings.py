@@ -29,11 +29,15 @@ NEURASCALE_HOST = env.str("NEURASCALE_HOST", default=socket.gethostname())
 DEBUG = env.bool("DEBUG", default=True)
 
 
+# Recordings, the secret key, sockets: whatever a process of the lab writes is not for other users.
+os.umask(0o077)
+
+
 def secret_key(home: Path) -> str:
     """Return the key kept in the data folder, making it on the first start."""
     path = home / "secret_key"
     if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = home / f".secret_key.{os.getpid()}"
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_urlsafe(64))

@@ -22,6 +22,7 @@ from ingest.models import Stream
 from neurascale import __version__
 from neurascale.core.audit import record, recorded
 from neurascale.core.errors import NeuraScaleError
+from neurascale.core.folders import make_private
 from neurascale.supervisor.lab import lab_programs
 from neurascale.supervisor.log import Log
 from neurascale.supervisor.state import RunState
@@ -47,8 +48,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()
         home, socket_folder = settings.HOME, settings.VALKEY_SOCKET.parent
-        for folder in (home, home / "valkey", home / "static", settings.RUN_DIR, socket_folder):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folders = (home, home / "valkey", home / "static", settings.RUN_DIR, socket_folder)
+        try:
+            were_open = [folder for folder in folders if make_private(folder)]
+        except NeuraScaleError as error:
+            raise CommandError(error.message) from error
         os.environ["NEURASCALE_HOME"] = str(settings.HOME)
         os.environ["PYTHONUNBUFFERED"] = "1"
         os.chdir(settings.BASE_DIR)
@@ -73,6 +77,10 @@ class Command(BaseCommand):
             log.line("lab", f"ready after {time.monotonic() - began:.1f} s: {url}")
 
         log.line("lab", f"NeuraScale {__version__}, data in {settings.HOME}")
+        for folder in were_open:
+            log.line(
+                "lab", f"{folder} was open to other users of this machine, and is not any more"
+            )
         if settings.DEBUG and not is_loopback(settings.BIND):
             log.line(
                 "lab", f"listens on {settings.BIND or 'all addresses'} with DEBUG=1: {EXPOSED}"
