@@ -263,6 +263,7 @@ GRAPHQL_MAX_COST = env.int("NEURASCALE_GRAPHQL_MAX_COST", default=20_000)
 # --- Portal --------------------------------------------------------------------------------------
 
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 STATIC_URL = "/static/"
 STATIC_ROOT = HOME / "static"
 WHITENOISE_USE_FINDERS = DEBUG

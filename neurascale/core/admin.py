@@ -10,19 +10,21 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from neurascale.core.audit import record, recorded
 from neurascale.core.auth import Scope, scopes_of
 from neurascale.core.credentials import make_api_key
+from neurascale.core.guard import TooManyAttemptsError
 from neurascale.core.models import AuditEntry, Client
-from neurascale.core.portal import AuditedAdmin, ReadOnlyAdmin
+from neurascale.core.portal import AuditedAdmin, ReadOnlyAdmin, guarded_login, told_to_wait
 from neurascale.core.services import revoke_tokens, rotate_secret
 
 admin.site.unregister(User)
@@ -114,8 +116,27 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     date_hierarchy = "at"
 
 
+class PeopleAdmin(AuditedAdmin):
+    """A room in which it is said what people may: only for those who may do everything.
+
+    Django lets whoever may change people change themselves, into superusers too.
+    """
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Say whether this person is a superuser."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say whether this person is a superuser."""
+        return self.has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Say whether this person is a superuser."""
+        return self.has_add_permission(request)
+
+
 @admin.register(User)
-class UserAdmin(AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(PeopleAdmin, DjangoUserAdmin):
     """People who log in to the portal."""
 
     form = UserChangeForm
@@ -129,7 +150,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(AuditedAdmin, DjangoGroupAdmin):
+class GroupAdmin(PeopleAdmin, DjangoGroupAdmin):
     """Groups of people."""
 
 
@@ -154,13 +175,36 @@ _password_change = admin.site.password_change
 
 def password_change(
     request: HttpRequest, extra_context: dict[str, Any] | None = None
-) -> TemplateResponse:
-    """Let people change their own password, in one transaction with its entry."""
-    with recorded():
-        response = _password_change(request, extra_context)
-        if getattr(response, "url", None) == reverse("admin:password_change_done"):
-            record("user.change", request.user, fields=["password"])
+) -> HttpResponse:
+    """Let people change their own password, in one transaction with its entry.
+
+    Whoever sits down at somebody's screen does not guess the old one quickly.
+    """
+    if request.method != "POST":
+        return _password_change(request, extra_context)
+    name = request.user.get_username()
+    try:
+        with guarded_login(name), recorded():
+            response = _password_change(request, extra_context)
+            form = getattr(response, "context_data", {}).get("form")
+            if form is not None and "old_password" in form.errors:
+                raise _WrongPasswordError(response)
+            if form is None:
+                record("user.change", request.user, fields=["password"])
+    except _WrongPasswordError as error:
+        return error.response
+    except TooManyAttemptsError as error:
+        messages.error(request, told_to_wait(error))
+        return redirect("admin:password_change")
     return response
 
 
-admin.site.password_change = password_change  # type: ignore[method-assign]
+class _WrongPasswordError(ValidationError):
+    """The old password was not it; the page says so."""
+
+    def __init__(self, response: TemplateResponse) -> None:
+        super().__init__("wrong")
+        self.response = response
+
+
+admin.site.password_change = password_change  # type: ignore[method-assign, assignment]

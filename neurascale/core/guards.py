@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 
 from neurascale.core.api import answer_to
 from neurascale.core.errors import (
@@ -44,7 +44,10 @@ class GuardMiddleware(Middleware):
 def _refused(request: HttpRequest) -> HttpResponse | None:
     error = refusal_of(request)
     answer = None if error is None else answer_to(error)
-    return None if answer is None else answer.response(request)
+    if answer is None:
+        return None
+    request.GET = QueryDict()  # nor is it read by who counts the request
+    return answer.response(request)
 
 
 def refusal_of(request: HttpRequest) -> NeuraScaleError | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.contrib import messages
@@ -30,6 +31,19 @@ class AuditedAdmin(ModelAdmin):
     """
 
     noted_by_services: frozenset[str] = frozenset()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Say whether a list may be narrowed so: by what it shows and offers, and no hash.
+
+        Django narrows it by any field of a row; by a prefix at a time, that tells what is in it.
+        """
+        offered = [*self.get_list_display(request), *self.get_search_fields(request)]
+        offered += [self.date_hierarchy, self.opts.pk.name]
+        for filtered in self.get_list_filter(request):
+            offered.append(filtered[0] if isinstance(filtered, tuple) else filtered)
+        known = {name.lstrip("^=@").split("__")[0] for name in offered if isinstance(name, str)}
+        is_offered = lookup.split("__", maxsplit=1)[0] in known | {"pk"}
+        return is_offered and super().lookup_allowed(lookup, value, request)
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         """Note that something was added."""
@@ -135,19 +149,34 @@ class LoginForm(AuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         """Check name and password, unless too many were wrong lately."""
-        guard, address = current_guard(), actor.edge().address
-        name = f"login {self.cleaned_data.get('username', '')}"
         try:
-            guard.check(name, address)
-            try:
+            with guarded_login(self.cleaned_data.get("username", "")):
                 cleaned: dict[str, Any] = super().clean()
-            except ValidationError:
-                guard.failed(name, address)
-                raise
         except TooManyAttemptsError as error:
-            seconds = error.details["retry_after"]
-            raise ValidationError(
-                f"Too many attempts. Try again in {seconds} seconds.", code="too_many_attempts"
-            ) from None
-        guard.succeeded(name, address)
+            raise ValidationError(told_to_wait(error), code="too_many_attempts") from None
         return cleaned
+
+
+@contextmanager
+def guarded_login(username: str) -> Iterator[None]:
+    """Let somebody try a password, which is wrong if what is inside raises `ValidationError`.
+
+    Raises
+    ------
+    TooManyAttemptsError
+        If there were too many wrong ones lately.
+    """
+    guard, address = current_guard(), actor.edge().address
+    name = f"login {username}"
+    guard.check(name, address)
+    try:
+        yield
+    except ValidationError:
+        guard.failed(name, address)
+        raise
+    guard.succeeded(name, address)
+
+
+def told_to_wait(error: TooManyAttemptsError) -> str:
+    """Return what people are told who have to wait."""
+    return f"Too many attempts. Try again in {error.details['retry_after']} seconds."

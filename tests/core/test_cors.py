@@ -54,6 +54,7 @@ def app_origin(settings) -> str:
 REFUSED = [
     ("devices?limit=1%00", {}, 400),
     ("devices?" + "&".join(f"a{n}=" for n in range(101)), {}, 400),
+    ("devices?" + "&".join(f"a{n}=" for n in range(1100)), {}, 400),
     ("devices?search=" + "x" * 9000, {}, 414),
     ("devices", {"X-Much": "x" * 13_000}, 431),
 ]

@@ -19,6 +19,7 @@ from django.utils import timezone
 from neurascale.core import guard as guards
 from neurascale.core.actor import address_of
 from neurascale.core.guard import Guard, TooManyAttemptsError, network_of
+from neurascale.core.models import AuditEntry
 from sessions_app.services import create_client
 
 TOKEN = "/v1/auth/token"
@@ -213,3 +214,22 @@ def test_wrong_secrets_are_counted_over_a_real_server(asgi_server):
     with ThreadPoolExecutor(8) as pool:
         told = Counter(pool.map(attempt, range(16)))
     assert told == {401: 5, 429: 11}
+
+
+@pytest.mark.django_db
+def test_the_old_password_is_not_guessed_when_one_is_changed():
+    user = User.objects.create_user("ada", password="right", is_staff=True)
+    browser = Browser(REMOTE_ADDR=fresh_address())
+    browser.force_login(user)
+    new = {"new_password1": "analytical engine", "new_password2": "analytical engine"}
+
+    def change(old):
+        return browser.post("/admin/password_change/", {"old_password": old, **new}, follow=True)
+
+    for _ in range(5):
+        assert "incorrectly" in change("wrong").content.decode()
+    for old in ("wrong", "right"):
+        assert "Too many attempts" in change(old).content.decode()
+    user.refresh_from_db()
+    assert user.check_password("right")
+    assert not AuditEntry.objects.filter(verb="user.change").exists()

@@ -86,7 +86,7 @@ def test_a_bomb_is_refused_and_costs_a_few_megabytes(asgi_server, ask, path):
     assert response.status == 413
     error = orjson.loads(body)["error"]
     assert error["code"] == "PAYLOAD_TOO_LARGE"
-    assert error["details"]["limit_bytes"] in {2_621_440, 64 * MIB}
+    assert error["details"]["limit_bytes"] in {2_621_440, 16 * MIB}
     # Some of it is what was sent, which the server passes on in pieces.
     assert peak_memory(asgi_server) - before < 12 * MIB
 
@@ -139,6 +139,17 @@ def test_a_recording_is_compressed_while_it_is_read_and_has_a_tag_without_being_
         again, nothing = ask("GET", path, Accept_Encoding=accepted, If_None_Match=known)
         assert (again.status, nothing, again.getheader("ETag")) == (304, b"", known)
         assert again.getheader("Content-Length") is None
+
+
+def test_a_plain_request_of_the_stream_is_told_that_it_is_a_websocket(ask):
+    for method in ("GET", "POST"):
+        response, body = ask(method, "stream")
+        assert response.status == 426
+        assert response.getheader("Upgrade") == "websocket"
+        assert response.getheader("X-RateLimit-Limit")
+        error = orjson.loads(body)["error"]
+        assert error["code"] == "UPGRADE_REQUIRED"
+        assert error["request_id"] == response.getheader("X-Request-ID")
 
 
 def test_a_socket_has_one_id_for_as_long_as_it_lasts(asgi_server, program):
