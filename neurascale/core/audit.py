@@ -12,23 +12,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import orjson
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from neurascale.core.actor import actor, edge
-from neurascale.core.models import AuditEntry, AuditHead, make_public_id
+from neurascale.core.models import AuditEntry, AuditHead, Client, make_public_id
 from neurascale.core.statements import Statement
 from neurascale.core.turns import turn
 
 GENESIS = "0" * 64  # the seal before the first
 HEAD_PK = 1
+BEGINNING = timedelta(minutes=10)  # of a lab: a transaction that makes somebody, and its entry
 BATCH = 1000  # entries read at a time when the chain is checked
 
 # This comes with every request that changes something, so it does without the ORM, which would
@@ -277,9 +279,9 @@ def verify(*, noted: str | None = None) -> Checked:
     ----------
     noted : str, optional
         The head that an earlier check returned (``<number>:<seal>``, or the seal alone). Against
-        somebody who puts back an old copy of the whole database nothing else helps.
+        somebody who puts back an old copy of the log with its end nothing else helps.
     """
-    problems: list[str] = []
+    problems = [*_problems_of_beginning()]
     reached, seal, n_entries = 0, GENESIS, 0
     noted_seal = noted.rpartition(":")[2] if noted else None
     was_noted = noted_seal in {None, GENESIS}
@@ -306,6 +308,25 @@ def verify(*, noted: str | None = None) -> Checked:
     if not was_noted:
         problems.append(f"The noted head {noted} is not in the log: it, and what followed, is gone")
     return Checked(n_entries, f"{reached}:{seal}", problems)
+
+
+def _problems_of_beginning() -> Iterator[str]:
+    """Yield what is before the first entry, and whether that comes too late to be the first."""
+    for entry in AuditEntry.objects.filter(sequence__lt=1):
+        yield f"Entry {entry.sequence} ({entry.public_id}) was put in before the first"
+    first = AuditEntry.objects.filter(sequence=1).values_list("at", flat=True).first()
+    people = get_user_model()._default_manager.order_by("date_joined")
+    clients = Client.objects.order_by("created_at")
+    made = [people.values_list("date_joined", flat=True).first()]
+    made += [clients.values_list("created_at", flat=True).first()]
+    oldest = min((moment for moment in made if moment is not None), default=None)
+    if oldest is None or (first is None and AuditEntry.objects.exists()):  # which is named below
+        return
+    if first is None or first - oldest > BEGINNING:
+        yield (
+            f"The log begins {first or 'nowhere'}, but people or programs were made from {oldest} "
+            f"on: what was written of them is gone"
+        )
 
 
 def _is_sealed(entry: AuditEntry) -> bool:

@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from ingest import tasks
 from ingest.models import Segment, Stream
@@ -287,6 +290,36 @@ def test_a_row_that_was_put_in_is_named(five):
     found = problems()
     assert any("Entry 6 " in problem and "put in" in problem for problem in found)
     assert any("behind the end" in problem for problem in found)
+
+
+@pytest.mark.parametrize("place", [0, -5])
+def test_a_row_that_was_put_in_before_the_first_is_named(five, place):
+    tamper(f"UPDATE core_auditentry SET sequence = {place} WHERE sequence = 5")
+    assert any(f"Entry {place} " in problem for problem in problems())
+
+
+def make_person() -> None:
+    with recorded():
+        record("user.create", User.objects.create_user("ada"))
+
+
+def make_program() -> None:
+    create_client(name="trial", scopes=["viewer"])
+
+
+@pytest.mark.parametrize("make", [make_person, make_program])
+def test_a_log_that_was_emptied_with_its_end_is_seen_and_so_is_a_new_one(transactional_db, make):
+    with time_machine.travel(timezone.now() - timedelta(days=1)):
+        make()
+    assert problems() == []
+    tamper("DELETE FROM core_auditentry")
+    tamper("DELETE FROM core_audithead")
+    assert any("begins nowhere" in problem for problem in problems())
+    audit._left.end = None  # as another process, begun since
+    with recorded():
+        record("thing.do", "as if nothing had been")
+    (problem,) = problems()
+    assert "what was written of them is gone" in problem
 
 
 def test_two_rows_that_changed_places_are_named(five):
