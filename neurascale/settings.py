@@ -276,6 +276,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_ENGINE = "neurascale.core.portal_sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 X_FRAME_OPTIONS = "DENY"
 # In production everything is HTTPS: a proxy of the lab's own ends it and says so in a header, which

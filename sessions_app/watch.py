@@ -34,6 +34,7 @@ from neurascale.core.auth import (
 )
 from neurascale.core.errors import ForbiddenError, NeuraScaleError, NotAuthenticatedError
 from neurascale.core.models import Client, RevokedToken
+from neurascale.core.portal_sessions import stored_key
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Watched:
     principal : Client or user
         As it was when the connection was opened.
     session_key : str or None
-        Of a person's session in the portal.
+        Of a person's session in the portal, as the cookie has it.
     end : callable
         Ends the connection with an error.
 
@@ -74,6 +75,11 @@ class Watched:
     def claims(self) -> Mapping[str, Any]:
         """Of the token; a person has none."""
         return getattr(self.principal, "claims", None) or {}
+
+    @property
+    def stored_key(self) -> str:
+        """Under which key the database has the session."""
+        return stored_key(self.session_key or "")
 
     def loses(self, scopes: frozenset[Scope], studies: frozenset[int]) -> AccessLostError | None:
         """Return an error if this is less than the connection began with."""
@@ -132,7 +138,7 @@ class Standing:
         users = get_user_model().objects.filter(pk__in=keys).prefetch_related("groups")
         self.users.update((user.pk, user) for user in users)
         sessions = PortalSession.objects.filter(
-            session_key__in={w.session_key for w in people}, expire_date__gt=self.now
+            session_key__in={w.stored_key for w in people}, expire_date__gt=self.now
         )
         self.sessions.update(sessions.values_list("session_key", flat=True))
 
@@ -166,7 +172,7 @@ class Standing:
         if (
             user is None
             or not user.is_active
-            or watched.session_key not in self.sessions
+            or watched.stored_key not in self.sessions
             or user.password != getattr(before, "password", None)
         ):
             return NotAuthenticatedError(
