@@ -5,7 +5,6 @@ from django.urls import URLPattern, include, path
 from ingest.views.devices import DeviceControlViewSet
 from ingest.views.ingestions import IngestionView, IngestView
 from ingest.views.sessions import EventViewSet, SessionDataView, SessionViewSet
-from ingest.views.stream import stream_over_http
 from ingest.views.subjects import WithdrawalView
 
 sessions = SessionViewSet.as_view({"get": "list", "post": "create"})
@@ -51,6 +50,5 @@ urlpatterns = [
     path("devices/", include(DEVICES)),
     path("sessions", sessions, name="session-list"),
     path("sessions/", include(SESSIONS)),
-    path("stream", stream_over_http, name="stream"),
     path("subjects/<str:subject_id>/withdraw", WithdrawalView.as_view(), name="subject-withdraw"),
 ]

@@ -141,17 +141,6 @@ def test_a_recording_is_compressed_while_it_is_read_and_has_a_tag_without_being_
         assert again.getheader("Content-Length") is None
 
 
-def test_a_plain_request_of_the_stream_is_told_that_it_is_a_websocket(ask):
-    for method in ("GET", "POST"):
-        response, body = ask(method, "stream")
-        assert response.status == 426
-        assert response.getheader("Upgrade") == "websocket"
-        assert response.getheader("X-RateLimit-Limit")
-        error = orjson.loads(body)["error"]
-        assert error["code"] == "UPGRADE_REQUIRED"
-        assert error["request_id"] == response.getheader("X-Request-ID")
-
-
 def test_a_socket_has_one_id_for_as_long_as_it_lasts(asgi_server, program):
     token = issue_tokens(program.client)["access_token"]
     headers = {"Authorization": f"Bearer {token}", "X-Request-ID": "socket-0042"}
