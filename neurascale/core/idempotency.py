@@ -132,6 +132,14 @@ def is_kept(status: int) -> bool:
     return status < 500 and status != 429
 
 
+def _refusal(error: Exception, told: Told) -> Response:
+    """Return the response to an exception if it is given again; raise the exception if not."""
+    response = told(error)
+    if not is_kept(response.status_code):
+        raise error
+    return response
+
+
 # --- Claim, change and answer in one transaction -------------------------------------------------
 
 
@@ -160,9 +168,7 @@ def answer_together(claim: Claim, act: Act, told: Told) -> HttpResponse:
             with recorded():
                 response = act()
         except Exception as error:
-            response = told(error)
-            if not is_kept(response.status_code):
-                raise  # and with it the claim is rolled back
+            response = _refusal(error, told)  # or the claim is rolled back with it
         return _keep(row, response)
 
 
@@ -189,11 +195,8 @@ def answer_leased(claim: Claim, act: Act, told: Told) -> HttpResponse:
         response = act()
     except Exception as error:
         try:
-            response = told(error)
+            response = _refusal(error, told)
         except Exception:
-            mine.delete()
-            raise
-        if not is_kept(response.status_code):
             mine.delete()
             raise
     return _keep(row, response)
@@ -241,9 +244,7 @@ def answer_owned(claim: Claim, act: Act, told: Told) -> HttpResponse | Response:
     except IdempotencyConflictError:
         raise  # the key is that of something done, whose answer is the one to give again
     except Exception as error:
-        response = told(error)
-        if not is_kept(response.status_code):
-            raise
+        response = _refusal(error, told)
         row = _claimed(claim)
         return _keep(row, response) if row.holder == claim.holder else _replay(row, claim)
 

@@ -67,7 +67,8 @@ def test_a_session_that_expired_is_none(browser):
     assert not Session.objects.exists()
 
 
-async def _live() -> None:
+@pytest.mark.django_db(transaction=True)
+async def test_it_is_the_same_in_an_event_loop():
     store = SessionStore()
     await store.aset("a", 1)
     await store.asave()
@@ -77,8 +78,3 @@ async def _live() -> None:
     assert await SessionStore("unknown").aget("a") is None
     await store.adelete()
     assert not await SessionStore().aexists(key)
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_it_is_the_same_in_an_event_loop():
-    await _live()

@@ -11,8 +11,8 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from graphql import (
@@ -162,7 +162,8 @@ class Scale:
         known = getattr(parent, "fields", {}).get(name)
         if known is None:
             return weight  # validation says so
-        if not is_introspection_type(parent):
+        is_of_types = is_introspection_type(parent)
+        if not is_of_types:
             where = f"{parent.name}.{name}"
             needs = needs_of(parent, known)
             if needs is None:
@@ -171,7 +172,6 @@ class Scale:
                 weight.needs = dict.fromkeys(sorted(needs), where)
         if node.selection_set is not None:
             inner = self._selection(node.selection_set, get_named_type(known.type), level + 1)
-            is_of_types = is_introspection_type(parent)
             times = self._types(name, known) if is_of_types else self._times(node, known)
             weight.add(inner, times=times)
         return weight
@@ -207,33 +207,28 @@ def _is_list(known: Any) -> bool:
     return isinstance(kind, GraphQLList) and not is_leaf_type(get_named_type(kind))
 
 
+@cache  # a process has one schema
 def _size_of(schema: GraphQLSchema) -> dict[str, int]:
     """Return how many things the lists in a schema's description of itself have."""
-    if schema not in _sizes:
-        kinds = list(schema.type_map.values())
-        fields = [part for kind in kinds for part in getattr(kind, "fields", {}).values()]
-        n_args = sum(len(getattr(part, "args", ())) for part in fields)
-        _sizes[schema] = {
-            "types": len(kinds),
-            "directives": len(schema.directives),
-            "fields": math.ceil(len(fields) / len(kinds)),
-            "inputFields": math.ceil(len(fields) / len(kinds)),
-            "args": math.ceil(n_args / len(fields)),
-        }
-    return _sizes[schema]
+    kinds = list(schema.type_map.values())
+    fields = [part for kind in kinds for part in getattr(kind, "fields", {}).values()]
+    n_fields = math.ceil(len(fields) / len(kinds))
+    n_args = sum(len(getattr(part, "args", ())) for part in fields)
+    return {
+        "types": len(kinds),
+        "directives": len(schema.directives),
+        "fields": n_fields,
+        "inputFields": n_fields,
+        "args": math.ceil(n_args / len(fields)),
+    }
 
 
+@cache
 def introspection_limit(schema: GraphQLSchema) -> int:
     """Return how much of the schema may be asked for at once: twice what tools ask for."""
-    if schema not in _limits:
-        document = parse(get_introspection_query(input_value_deprecation=True))
-        (whole,) = (p for p in document.definitions if isinstance(p, OperationDefinitionNode))
-        _limits[schema] = 2 * Scale(schema, document, None).weigh(whole).introspection
-    return _limits[schema]
-
-
-_sizes: WeakKeyDictionary[GraphQLSchema, dict[str, int]] = WeakKeyDictionary()
-_limits: WeakKeyDictionary[GraphQLSchema, int] = WeakKeyDictionary()
+    document = parse(get_introspection_query(input_value_deprecation=True))
+    (whole,) = (p for p in document.definitions if isinstance(p, OperationDefinitionNode))
+    return 2 * Scale(schema, document, None).weigh(whole).introspection
 
 
 def check(
