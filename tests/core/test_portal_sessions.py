@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
+from django.db import connections
 from django.test import Client as Browser
 from django.utils import timezone
 
@@ -78,3 +80,4 @@ async def test_it_is_the_same_in_an_event_loop():
     assert await SessionStore("unknown").aget("a") is None
     await store.adelete()
     assert not await SessionStore().aexists(key)
+    await sync_to_async(connections.close_all)()  # of the thread in which the loop asks
