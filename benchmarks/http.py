@@ -3,7 +3,8 @@
     python -m benchmarks.http [--seconds 1] [--rounds 5] [--servers daphne granian] [--keep 0]
 
 On each server (daphne, which the one-machine lab runs, and granian with WSGI, for production), one
-worker, at 1 and at 16 connections, taken in turns, round after round, and the median of the rounds:
+worker, at 1 and at 16 connections, taken in turns, round after round. Each figure is the median of
+the rounds; so is a share, which compares what ran within the same two seconds:
 
 - **trivial**: a view of REST framework that knows its caller by a JWT;
 - **devices**: ``GET /v1/devices``, 20 rows, with all checks of the lab;
@@ -67,8 +68,10 @@ class Figures:
 # --- Runs ----------------------------------------------------------------------------------------
 
 
-def measure(name: str, orders: Any, answers: Any, *, seconds: float, rounds: int) -> dict:
-    """Return the median figures of each kind and number of connections, on one server."""
+def measure(
+    name: str, orders: Any, answers: Any, *, seconds: float, rounds: int
+) -> dict[tuple[str, int], list[Figures]]:
+    """Return the figures of each kind and number of connections, round by round, on one server."""
     port = find_free_port()
     command = [part.format(port=port) for part in SERVERS[name]]
     server = spawn([sys.executable, "-m", *command], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -90,12 +93,17 @@ def measure(name: str, orders: Any, answers: Any, *, seconds: float, rounds: int
     finally:
         server.terminate()
         server.wait(30)
-    return {
-        key: Figures(
-            *(statistics.median(getattr(f, n) for f in all_) for n in ("rate", "p50_ms", "p99_ms"))
-        )
-        for key, all_ in runs.items()
-    }
+    return runs
+
+
+def median(figures: list[Figures], name: str) -> float:
+    """Return the median of one of the figures."""
+    return statistics.median(getattr(each, name) for each in figures)
+
+
+def share_of(found: list[Figures], reference: list[Figures]) -> float:
+    """Return how fast one kind is beside another: round by round, as the machine's speed drifts."""
+    return statistics.median(a.rate / b.rate for a, b in zip(found, reference, strict=True))
 
 
 def main() -> int:
@@ -127,11 +135,12 @@ def main() -> int:
         for n_connections in CONNECTIONS:
             print(f"{n_connections:>3} connections{'requests/s':>14}{'p50 ms':>9}{'p99 ms':>9}")
             for kind in KINDS:
-                f = found[kind, n_connections]
-                line = f"    {kind:11}{f.rate:14,.0f}{f.p50_ms:9.2f}{f.p99_ms:9.2f}"
+                figures = found[kind, n_connections]
+                line = f"    {kind:11}{median(figures, 'rate'):14,.0f}"
+                line += "".join(f"{median(figures, name):9.2f}" for name in ("p50_ms", "p99_ms"))
                 if kind in GOALS:
                     reference, goal = GOALS[kind]
-                    share = f.rate / found[reference, n_connections].rate
+                    share = share_of(figures, found[reference, n_connections])
                     verdict = "" if share >= goal else f"  NOT the {goal:g} it should be"
                     is_good = is_good and share >= goal
                     line += f"   {share:.2f} of {reference}{verdict}"

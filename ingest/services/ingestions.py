@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from numpy.typing import NDArray
 
 from devices.errors import DeviceBusyError
 from devices.services import get_device
-from ingest import segments
 from ingest.broadcast import announce
 from ingest.errors import InvalidIngestionError, InvalidIngestionIdError
-from ingest.models import Ingestion, Segment, Stream
-from ingest.quality import QualityMeter
-from ingest.store import BlockWriter, Recording, read, receipts
-from ingest.store.receipts import End, Piece
+from ingest.models import Ingestion
+from ingest.services import placing
+from ingest.services.placing import Samples
+from ingest.store import Recording, receipts
 from neurascale.core.audit import record, recorded
 from neurascale.core.auth import Principal
-from neurascale.core.chunk import Chunk, GapReason
 from neurascale.core.errors import IdempotencyConflictError
 from neurascale.core.models import Client
+from neurascale.core.turns import is_taken
 from sessions_app.errors import SessionStateError
 from sessions_app.models import Session
-from sessions_app.services import lock_session, named_subject, visible_sessions, without_code
-
-BLOCK_SECONDS = 1.0
-# How far a timestamp may be from the expected one and still continue what is there: half a sample,
-# or this, because ISO 8601 as most programs write it ends with milliseconds.
-TOLERANCE_SECONDS = 1e-3
+from sessions_app.services import (
+    lock_session,
+    named_subject,
+    peek_session,
+    visible_sessions,
+    without_code,
+)
 
 
 def ingest_samples(
@@ -101,38 +100,53 @@ def ingest_samples(
     """
     began_at = time.perf_counter() if began_at is None else began_at
     client = principal if isinstance(principal, Client) else None
+    samples = Samples(data, sfreq, time_ns)
+
+    def first_answer(session: Session) -> Ingestion | None:
+        """Return what was answered before; None if the session is to take the samples now."""
+        _check_device(session, device_id)
+        first = _first_answer(client, idempotency_key, request_hash)
+        if first is None:
+            _check_state(session)
+        return first
+
     try:
+        plan = None
+        if is_taken():  # then all but the writing is done while others write
+            session = peek_session(principal, session_id)
+            first = first_answer(session)
+            if first is not None:
+                return first
+            plan = placing.plan(session, samples)
         with recorded():
             # Whoever sends to the same session waits here, so that places are given in order.
             session = lock_session(principal, session_id)
             study = session.study
-            _check_device(session, device_id)
-            first = _first_answer(client, idempotency_key, request_hash)
+            first = first_answer(session)
             if first is not None:
                 return first
+            plan = placing.plan(session, samples, before=plan)
             _activate(session)
-            pieces = receipts.pieces_of(session)
-            end, first_sample = _place(session, pieces, data.shape[0], sfreq, time_ns)
-            place = _append(session, pieces, end, first_sample, data, time_ns)
+            placed = placing.store(session, plan)
             subject = named_subject(study, metadata)
             if subject is not None and session.subject_id is None:
                 session.subject = subject
                 session.save(update_fields=["subject"])
-            if not any(piece.is_open for piece in pieces):
-                _complete_when_due(session, place + data.shape[1], sfreq)
+            if not any(piece.is_open for piece in plan.pieces):
+                _complete_when_due(session, placed.place + samples.n_times, sfreq)
             ingestion = Ingestion(
                 client=client,
                 session=session,
-                stream=end.stream,
-                first_sample=first_sample,
-                n_times=data.shape[1],
+                stream=placed.stream,
+                first_sample=placed.first_sample,
+                n_times=samples.n_times,
                 metadata=without_code(metadata, subject),
                 idempotency_key=idempotency_key,
                 request_hash=request_hash,
                 processing_time_ms=(time.perf_counter() - began_at) * 1e3,
                 created_at=timezone.now(),
             )
-            ingestion.place = place
+            ingestion.place = placed.place
             receipts.insert(ingestion)
             record("ingestion.create", ingestion, study=study, session=session.public_id)
             return ingestion
@@ -211,18 +225,23 @@ def _first_answer(client: Client | None, key: str | None, request_hash: str) -> 
     return first
 
 
+def _check_state(session: Session) -> None:
+    """Raise unless a session takes samples."""
+    if session.status in {Session.Status.ACTIVE, Session.Status.CREATED}:
+        return
+    over = session.status != Session.Status.PAUSED
+    raise SessionStateError(
+        f"Session {session.public_id} is {session.status} and takes no samples",
+        session_id=session.public_id,
+        status=session.status,
+        suggestion="Create another session." if over else "Resume the session first.",
+    )
+
+
 def _activate(session: Session) -> None:
-    """Begin a session with its first samples; raise unless it takes samples."""
+    """Begin a session with its first samples."""
     if session.status == Session.Status.ACTIVE:
         return
-    if session.status != Session.Status.CREATED:
-        over = session.status != Session.Status.PAUSED
-        raise SessionStateError(
-            f"Session {session.public_id} is {session.status} and takes no samples",
-            session_id=session.public_id,
-            status=session.status,
-            suggestion="Create another session." if over else "Resume the session first.",
-        )
     try:
         with transaction.atomic():
             session.move_to(Session.Status.ACTIVE)
@@ -251,139 +270,3 @@ def _tell(session: Session, event: str) -> None:
     transaction.on_commit(
         partial(announce, session.device.public_id, event, told, study_id=study_id)
     )
-
-
-# --- Where it belongs ----------------------------------------------------------------------------
-
-
-def _place(
-    session: Session, pieces: Sequence[Piece], n_channels: int, sfreq: float, time_ns: int
-) -> tuple[End, int]:
-    """Return the stream, and the sample of it, where samples of a moment belong."""
-    last = next((p.stream for p in reversed(pieces) if p.origin == Stream.Origin.INGEST), None)
-    end = None if last is None else receipts.end_of(last)
-    picks = end.stream.picks if end else list(range(session.device.n_channels))
-    if n_channels != len(picks):
-        raise InvalidIngestionError(
-            f"{session.device.name} has {len(picks)} channels; {n_channels} were sent",
-            fields={"channels": [f"Must be {len(picks)}."]},
-        )
-    if pieces and pieces[0].sfreq != sfreq:
-        raise InvalidIngestionError(
-            f"Session {session.public_id} holds samples at {pieces[0].sfreq:g} Hz; these "
-            f"are at {sfreq:g} Hz",
-            fields={"sample_rate": [f"Must be {pieces[0].sfreq:g} in this session."]},
-            suggestion="Resample them, or create another session.",
-        )
-    if end is not None:
-        n_late = _n_late(end, time_ns)
-        if 0 <= n_late <= settings.RESUME_SECONDS * sfreq:
-            return end, end.stream.next_sample + n_late
-    return End(_new_stream(session, picks, sfreq), None, 0), 0
-
-
-def _n_late(end: End, time_ns: int) -> int:
-    """Return how many samples are missing before a moment; less than 0 if it is in the past."""
-    if end.time_ns is None:
-        raise LookupError(f"{end.stream} has no samples, so its next one has no time")
-    sfreq = end.stream.sfreq
-    seconds = (time_ns - end.time_ns) / 1e9
-    if abs(seconds) <= max(TOLERANCE_SECONDS, 0.5 / sfreq):
-        return 0
-    return round(seconds * sfreq) or (1 if seconds > 0 else -1)
-
-
-def _new_stream(session: Session, picks: list[int], sfreq: float) -> Stream:
-    """Begin a stream that nobody but ingestions serves."""
-    names = session.device.make_board().ch_names
-    return Stream.objects.create(
-        device=session.device,
-        origin=Stream.Origin.INGEST,
-        wanted=Stream.Wanted.STOPPED,
-        state=Stream.State.STOPPED,
-        sfreq=sfreq,
-        picks=picks,
-        ch_names=[names[pick] for pick in picks],
-        scale_uv=None,
-        chunk_ms=BLOCK_SECONDS * 1e3,
-    )
-
-
-# --- Storing -------------------------------------------------------------------------------------
-
-
-def _append(
-    session: Session,
-    pieces: Sequence[Piece],
-    end: End,
-    first_sample: int,
-    data: NDArray[np.float32],
-    time_ns: int,
-) -> int:
-    """Write blocks, verdicts and the segment that makes them part of the session.
-
-    Returns
-    -------
-    int
-        The sample of the session's timeline with which they begin.
-    """
-    stream = end.stream
-    begin = stream.next_sample
-    meter = _meter(end, first_sample)
-    # The lock on the session is what keeps others away; the lease of such a stream is nobody's.
-    writer = BlockWriter(stream, holder="")
-    for chunk in _chunks(data, stream.sfreq, first_sample, time_ns):
-        writer.append(chunk, windows=meter.feed(chunk))
-    stream.next_sample = writer.next_sample
-    last = pieces[-1] if pieces else None
-    if last is not None and (last.stream, last.stop_sample) == (stream.pk, begin):
-        receipts.extend(last, stream.next_sample)
-        return sum(p.n_times for p in pieces[:-1]) + first_sample - last.first_sample
-    n_before = sum(p.n_times for p in pieces if not p.is_open)
-    recording = None
-    if any(p.is_open for p in pieces):
-        recording = segments.open_segment(session=session)
-    if recording is not None:
-        # What the board has sent so far comes before these samples, the rest after them: a place
-        # on the timeline, once told, does not move.
-        segments.end(recording, at=recording.stream.next_sample)
-        n_before += recording.stop_sample - recording.first_sample
-    Segment.objects.create(
-        session=session, stream=stream, first_sample=first_sample, stop_sample=stream.next_sample
-    )
-    if recording is not None:
-        Segment.objects.create(
-            session=session, stream=recording.stream, first_sample=recording.stop_sample
-        )
-    return n_before
-
-
-def _chunks(
-    data: NDArray[np.float32], sfreq: float, first_sample: int, time_ns: int
-) -> Iterator[Chunk]:
-    """Cut samples into blocks that are quick to read a part of."""
-    length = max(round(BLOCK_SECONDS * sfreq), 1)
-    for at in range(0, data.shape[1], length):
-        yield Chunk(
-            data=data[:, at : at + length],
-            sfreq=sfreq,
-            first_sample=first_sample + at,
-            time_ns=time_ns + round(at * 1e9 / sfreq),
-            gap=GapReason.EXTERNAL,
-        )
-
-
-def _meter(end: End, first_sample: int) -> QualityMeter:
-    """Return a meter that has seen the second that was begun before ``first_sample``."""
-    stream = end.stream
-    meter = QualityMeter(len(stream.picks), stream.sfreq)
-    if end.begun < first_sample == stream.next_sample:
-        meter.feed(
-            Chunk(
-                data=read(stream, end.begun, first_sample).data,
-                sfreq=stream.sfreq,
-                first_sample=end.begun,
-                time_ns=0,
-            )
-        )
-    return meter

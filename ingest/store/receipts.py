@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from ingest.models import Block, Gap, Ingestion, QualityWindow, Segment, Stream
+from neurascale.core.chunk import Chunk
 from neurascale.core.prepared import Prepared, Slot
 from neurascale.core.statements import Statement
 from sessions_app.models import Session
@@ -23,7 +24,7 @@ _SEGMENTS = Prepared(
         .order_by("pk")
         .values_list(
             *("pk", "stream_id", "first_sample", "stop_sample"),
-            *("stream__next_sample", "stream__sfreq", "stream__origin"),
+            *("stream__next_sample", "stream__sfreq", "stream__origin", "stream__public_id"),
         )
     )
 )
@@ -48,6 +49,7 @@ class Piece(NamedTuple):
     next_sample: int  # of the stream
     sfreq: float
     origin: str
+    stream_name: str  # its public id
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +103,10 @@ class End(NamedTuple):
     Parameters
     ----------
     stream : Stream
-        With the fields that matter to them; the others are looked up when asked for.
+        With the fields that matter to them; the others are looked up when asked for. Several that
+        follow on it may share it: where it ends is said beside it.
+    next_sample : int
+        Where it ends.
     time_ns : int or None
         When its next sample is due; None if it has no block.
     begun : int
@@ -109,18 +114,63 @@ class End(NamedTuple):
     """
 
     stream: Stream
+    next_sample: int
     time_ns: int | None
     begun: int
 
 
-def end_of(stream: int) -> End:
+def end_of(piece: Piece) -> End:
+    """Return the stream of a segment, and how it ends; without asking, if this process knows it."""
+    known = _left.get(piece.stream_name)
+    if known is not None and known.next_sample == piece.next_sample:
+        return known
+    return read_end(piece.stream)
+
+
+def read_end(stream: int) -> End:
     """Return a stream, by its primary key, and how it ends."""
     found = _STREAM.first(pk=stream)
     due = None
     if found.anchor_ns is not None:
         n_since = found.next_sample - found.anchor_sample
-        due = found.anchor_ns + round(n_since * 1e9 / found.sfreq)
-    return End(found, due, max(found.judged_until or 0, found.missing_until or 0))
+        due = _due(found.anchor_ns, n_since, found.sfreq)
+    begun = max(found.judged_until or 0, found.missing_until or 0)
+    return End(found, found.next_sample, due, begun)
+
+
+def _due(anchor_ns: int, n_since: int, sfreq: float) -> int:
+    """Return when a sample is due, so many samples after the beginning of a block."""
+    return anchor_ns + round(n_since * 1e9 / sfreq)
+
+
+# Where this process left streams, by their public id; of samples that are durable. Nobody else can
+# have brought a stream to the same end: it only ever grows, by who has seen where it ended.
+_left: dict[str, End] = {}
+MAX_LEFT = 256
+
+
+def remember(stream: Stream, last: Chunk, begun: int) -> None:
+    """Note how a stream ends, once the transaction is durable.
+
+    Parameters
+    ----------
+    stream : Stream
+        What samples were appended to.
+    last : Chunk
+        Its last block.
+    begun : int
+        Where the second begins that is not judged yet.
+    """
+    due = _due(last.time_ns, last.n_times, stream.sfreq)
+    end = End(stream, last.stop_sample, due, begun)
+
+    def keep() -> None:
+        _left.pop(stream.public_id, None)
+        while len(_left) >= MAX_LEFT:
+            _left.pop(next(iter(_left)), None)
+        _left[stream.public_id] = end
+
+    transaction.on_commit(keep)
 
 
 def extend(piece: Piece, stop: int) -> None:

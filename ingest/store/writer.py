@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 from django.db import connection, transaction
+from numpy.typing import ArrayLike
 
 from ingest.errors import LeaseLostError, OverlapError
 from ingest.models import Block, Gap, Stream
@@ -74,7 +75,17 @@ class BlockWriter:
         self._next_sequence = stream.next_sequence
         self._has_sequence = stream.origin == Stream.Origin.BOARD
 
-    def append(self, chunk: Chunk, *, windows: Sequence[Window] = ()) -> Stored:
+    @staticmethod
+    def pack(chunk: Chunk, scale_uv: ArrayLike | None) -> bytes:
+        """Return the bytes that a chunk's samples become in a stream with a scale.
+
+        It takes as long as writing them; who holds others up while writing does it beforehand.
+        """
+        return codec.encode(chunk.data, scale_uv)
+
+    def append(
+        self, chunk: Chunk, *, windows: Sequence[Window] = (), payload: bytes | None = None
+    ) -> Stored:
         """Store a chunk, all of it or nothing; when this returns it is durable.
 
         A caller that got an error of the database, and so cannot know whether the chunk was
@@ -87,6 +98,8 @@ class BlockWriter:
             between are stored as a gap, for the reason ``chunk.gap`` or else `GapReason.LOST`.
         windows : sequence of Window
             Verdicts of `ingest.quality` that this chunk completed.
+        payload : bytes, optional
+            What `pack` made of it, with the stream's scale.
 
         Returns
         -------
@@ -107,7 +120,8 @@ class BlockWriter:
                 f"{self.stream} has {len(self.stream.ch_names)} channels, the chunk "
                 f"{chunk.n_channels}"
             )
-        payload = codec.encode(chunk.data, self.stream.scale_uv)
+        if payload is None:
+            payload = self.pack(chunk, self.stream.scale_uv)
         aux = None
         if chunk.aux is not None and not np.isnan(chunk.aux).all():
             aux = codec.encode(chunk.aux, None)

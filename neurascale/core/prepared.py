@@ -97,7 +97,7 @@ class Prepared:
         params = [
             _adapted(values[p.name], connection) if type(p) is Slot else p for p in plan.params
         ]
-        found = plan.statement.rows(*params)
+        found = plan.statement.rows_of(connection, params)
         if not plan.converters:
             return [plan.make(row) for row in found]
         rows = [list(row) for row in found]

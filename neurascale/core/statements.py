@@ -30,19 +30,23 @@ class Statement:
 
     def __call__(self, *values: Any) -> int:
         """Do it, and return how many rows it changed."""
-        return int(self._execute(values).rowcount)
+        return int(self._execute(connections[DEFAULT_DB_ALIAS], values).rowcount)
 
     def rows(self, *values: Any) -> list[Sequence[Any]]:
         """Do it, and return the rows that it gives."""
-        cursor = self._execute(values)
+        return self.rows_of(connections[DEFAULT_DB_ALIAS], values)
+
+    def rows_of(self, connection: Any, values: Sequence[Any]) -> list[Sequence[Any]]:
+        """Do as `rows` does, on a connection of Django's that is at hand: looking for it costs."""
+        cursor = self._execute(connection, values)
         try:
             rows: list[Sequence[Any]] = cursor.fetchall()
         except Exception:
-            with connections[DEFAULT_DB_ALIAS].wrap_database_errors:  # names it as Django does
+            with connection.wrap_database_errors:  # names it as Django does
                 raise
         return rows
 
-    def _execute(self, values: Sequence[Any]) -> Any:
+    def _execute(self, connection: Any, values: Sequence[Any]) -> Any:
         """Do it, and return the driver's cursor.
 
         Raises
@@ -50,7 +54,6 @@ class Statement:
         TransactionManagementError
             If the transaction is broken, and has to be rolled back first.
         """
-        connection = connections[DEFAULT_DB_ALIAS]
         if connection.force_debug_cursor or connection.execute_wrappers:
             watched = connection.cursor()
             watched.execute(self.sql, values)

@@ -21,6 +21,7 @@ class Line:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # what is done on commit may write again
+        self.is_taken = False
 
 
 _line = Line()
@@ -39,7 +40,14 @@ def turn() -> Iterator[None]:
     lock = _line.lock
     is_mine = lock.acquire(timeout=PATIENCE_SECONDS)
     try:
+        _line.is_taken = True
         yield
     finally:
         if is_mine:
+            _line.is_taken = False
             lock.release()
+
+
+def is_taken() -> bool:
+    """Tell whether another thread of this process writes, so that there is time to prepare."""
+    return _line.is_taken

@@ -58,17 +58,24 @@ def _sessions_of(client: int | Slot) -> QuerySet[Session]:
 
 # What is asked with each request that has to do with a session, and with each that has samples.
 _SESSION = Prepared(lambda: _sessions_of(Slot("client")).filter(public_id=Slot("public_id")))
-_LOCKED = Prepared(lambda: _bare(_sessions_of(Slot("client")).filter(public_id=Slot("public_id"))))
+_PEEKED = Prepared(lambda: _bare(_sessions_of(Slot("client")).filter(public_id=Slot("public_id"))))
+_LOCKED = Prepared(
+    lambda: _locked(_bare(_sessions_of(Slot("client")).filter(public_id=Slot("public_id"))))
+)
+
+
+def _locked(sessions: QuerySet[Session]) -> QuerySet[Session]:
+    """Return the query that locks sessions too, and nothing that belongs to them."""
+    return sessions.select_for_update(of=("self",))
 
 
 def _bare(sessions: QuerySet[Session]) -> QuerySet[Session]:
-    """Return the query that locks sessions, and reads what samples need to know of them."""
+    """Return the query that reads what samples need to know of sessions."""
     fields = ("public_id", "status", "subject_id", "duration_minutes", "start_time", "end_time")
     device = ("public_id", "name", "board")
     return (
         sessions.select_related(None)
         .select_related("device", "study")
-        .select_for_update(of=("self",))
         .only(
             *fields,
             *(f"device__{name}" for name in device),
@@ -112,17 +119,28 @@ def get_session(principal: Principal | None, session_id: str) -> Session:
     return _found(_SESSION, visible_sessions, principal, session_id)
 
 
-def lock_session(principal: Principal | None, session_id: str) -> Session:
-    """Return a session that a principal sees, locked until the transaction ends.
+def peek_session(principal: Principal | None, session_id: str) -> Session:
+    """Return a session that a principal sees, with no more than samples need to know of it.
 
-    Fields that samples have nothing to do with are looked up only when somebody asks for them.
+    Its other fields are looked up only when somebody asks for them.
 
     Raises
     ------
     InvalidSessionIdError
         If there is none with that id, or the principal may not know that there is.
     """
-    return _found(_LOCKED, lambda who: _bare(visible_sessions(who)), principal, session_id)
+    return _found(_PEEKED, lambda who: _bare(visible_sessions(who)), principal, session_id)
+
+
+def lock_session(principal: Principal | None, session_id: str) -> Session:
+    """Return a session as `peek_session` does, locked until the transaction ends.
+
+    Raises
+    ------
+    InvalidSessionIdError
+        If there is none with that id, or the principal may not know that there is.
+    """
+    return _found(_LOCKED, lambda who: _locked(_bare(visible_sessions(who))), principal, session_id)
 
 
 def _found(
