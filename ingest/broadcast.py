@@ -130,9 +130,7 @@ async def tell(
 
     With ``study_id`` only those who see that study.
     """
-    word = _word(content, sender, study_id)
-    if study_id:
-        del word["text"]
+    word = _word(content, sender=sender, study_id=study_id, is_public=not study_id)
     await _try_to_publish(device_id, content["type"], word)
 
 
@@ -143,14 +141,20 @@ async def _try_to_publish(device_id: str, kind: str, word: dict[str, Any]) -> No
         log.warning("%s: nobody could be told of %s: %r", device_id, kind, error)
 
 
-def _word(content: dict[str, Any], sender: str = "", study_id: str = "") -> dict[str, Any]:
+def _word(
+    content: dict[str, Any], *, sender: str = "", study_id: str = "", is_public: bool = True
+) -> dict[str, Any]:
     """Return a message of the layer that holds a message for sockets, ready to be sent.
 
     Devices belong to the lab and all may watch them, recordings belong to a study: ``text`` is for
     everybody, where there is one, ``whole`` for those who see the study.
     """
-    word = {"type": WORD, "sender": sender, "text": dumps(_without_ids(content)).decode()}
-    return word | {"study_id": study_id, "whole": dumps(content).decode()} if study_id else word
+    word = {"type": WORD, "sender": sender}
+    if is_public:
+        word["text"] = dumps(_without_ids(content)).decode()
+    if study_id:
+        word |= {"study_id": study_id, "whole": dumps(content).decode()}
+    return word
 
 
 def _without_ids(content: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from neurascale.core.audit import record, recorded
 from neurascale.core.auth import Scope, scopes_of
 from neurascale.core.credentials import make_api_key
-from neurascale.core.guard import TooManyAttemptsError
+from neurascale.core.guessing import TooManyAttemptsError
 from neurascale.core.models import AuditEntry, Client
 from neurascale.core.portal import AuditedAdmin, ReadOnlyAdmin, guarded_login, told_to_wait
 from neurascale.core.services import revoke_tokens, rotate_secret
@@ -135,13 +135,48 @@ class PeopleAdmin(AuditedAdmin):
         return self.has_add_permission(request)
 
 
+LAST = "Nobody else can say what people may. Make another superuser first."
+
+
+def is_last_superuser(*leaving: User) -> bool:
+    """Tell whether there would be no superuser any more without these people."""
+    superusers = User.objects.filter(is_superuser=True, is_active=True)
+    gone = {user.pk for user in leaving}
+    return superusers.filter(pk__in=gone).exists() and not superusers.exclude(pk__in=gone).exists()
+
+
+class PersonForm(UserChangeForm):
+    """A person, as long as somebody remains who may change people."""
+
+    def clean(self) -> dict[str, Any] | None:
+        """Return the values.
+
+        Raises
+        ------
+        ValidationError
+            If the last superuser would be none any more.
+        """
+        values = super().clean()
+        stays = self.cleaned_data.get("is_superuser") and self.cleaned_data.get("is_active")
+        if not stays and is_last_superuser(self.instance):
+            raise ValidationError(LAST)
+        return values
+
+
 @admin.register(User)
 class UserAdmin(PeopleAdmin, DjangoUserAdmin):
     """People who log in to the portal."""
 
-    form = UserChangeForm
+    form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what would go with people; the last superuser is protected."""
+        gone, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        if is_last_superuser(*objs):
+            protected = [*protected, LAST]
+        return gone, counts, forbidden, protected
 
     def user_change_password(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         """Set somebody's password in one transaction with its entry."""

@@ -16,7 +16,7 @@ from unfold.forms import AuthenticationForm
 from neurascale.core import actor
 from neurascale.core.audit import record, recorded
 from neurascale.core.errors import NeuraScaleError
-from neurascale.core.guard import TooManyAttemptsError, current_guard
+from neurascale.core.guessing import TooManyAttemptsError, current_guard
 
 M = TypeVar("M", bound=Model)
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}

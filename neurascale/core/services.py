@@ -29,7 +29,7 @@ from neurascale.core.credentials import (
     make_secret,
 )
 from neurascale.core.errors import ForbiddenError, InvalidError
-from neurascale.core.guard import current_guard
+from neurascale.core.guessing import current_guard
 from neurascale.core.models import Client, RevokedToken
 
 # --- Tokens --------------------------------------------------------------------------------------

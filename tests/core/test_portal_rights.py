@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 from django.urls import reverse
 
+from neurascale.core.admin import LAST
 from neurascale.core.models import AuditEntry
 from sessions_app.services import create_client
 
@@ -70,6 +71,43 @@ def test_a_superuser_does():
     assert browser.post(f"/admin/auth/user/{other.pk}/change/", data).status_code == 302
     other.refresh_from_db()
     assert other.is_staff
+
+
+def change(browser: Browser, user: User, **fields: str) -> str:
+    """Save a person's form with some ticks only, and return the page that answers."""
+    form = browser.get(f"/admin/auth/user/{user.pk}/change/").context["adminform"].form
+    ticks = {"is_staff", "is_active", "is_superuser", "groups", "user_permissions"}
+    given = {n: value for n, value in form.initial.items() if value and n not in ticks}
+    moment = {"date_joined_0": "2025-07-26", "date_joined_1": "10:30:00"}
+    answer = browser.post(
+        f"/admin/auth/user/{user.pk}/change/", given | moment | fields, follow=True
+    )
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("ticks", [("is_staff", "is_active"), ("is_staff", "is_superuser")])
+def test_the_last_superuser_stays_one(ticks):
+    user, browser = browser_of(is_superuser=True)
+    User.objects.create_superuser("retired", is_active=False)
+    assert LAST in change(browser, user, **dict.fromkeys(ticks, "on"))
+    user.refresh_from_db()
+    assert (user.is_active, user.is_superuser) == (True, True)
+    User.objects.create_superuser("heir")
+    assert LAST not in change(browser, user, **dict.fromkeys(ticks, "on"))
+    user.refresh_from_db()
+    assert not (user.is_active and user.is_superuser)
+
+
+def test_the_last_superusers_are_not_deleted():
+    user, browser = browser_of(is_superuser=True)
+    heir = User.objects.create_superuser("heir")
+    action = {"action": "delete_selected", "post": "yes"}
+    browser.post("/admin/auth/user/", {**action, "_selected_action": [user.pk, heir.pk]})
+    assert User.objects.count() == 2
+    browser.post("/admin/auth/user/", {**action, "_selected_action": [heir.pk]})
+    answer = browser.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    assert LAST in answer.content.decode()
+    assert set(User.objects.all()) == {user}
 
 
 @pytest.mark.parametrize("model", ROOMS, ids=lambda model: model.__name__)

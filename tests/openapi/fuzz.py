@@ -122,8 +122,6 @@ def map_body(context: Any, value: Any) -> Any:
     if isinstance(data, dict) and isinstance(data.get("eeg"), list):
         value = value | {"data": data | with_channels(data)}
     guessed = {"settings": dict}
-    if context.operation.label == "POST /v1/sessions":
-        value = {"study_id": "of several", **value}  # whoever founds another has to say which
     return with_real_ids(
         {
             name: given

@@ -13,7 +13,7 @@ from neurascale.core import services
 from neurascale.core.auth import InvalidTokenError
 from neurascale.core.bodies import FormParser, OrjsonParser
 from neurascale.core.credentials import InvalidClientError
-from neurascale.core.guard import TooManyAttemptsError
+from neurascale.core.guessing import TooManyAttemptsError
 from neurascale.core.idempotency import Idempotency
 from neurascale.core.openapi.operation import NOTHING_TO_SAY, Operation
 from neurascale.core.serializers import (

@@ -16,9 +16,9 @@ from django.contrib.auth.models import User
 from django.test import Client as Browser
 from django.utils import timezone
 
-from neurascale.core import guard as guards
+from neurascale.core import guessing
 from neurascale.core.actor import address_of
-from neurascale.core.guard import Guard, TooManyAttemptsError, network_of
+from neurascale.core.guessing import Guard, TooManyAttemptsError, network_of
 from neurascale.core.models import AuditEntry
 from sessions_app.services import create_client
 
@@ -105,7 +105,7 @@ def test_however_many_come_at_once_no_more_than_the_limit_learn_they_were_wrong(
 
 def test_without_valkey_each_process_counts_for_itself_and_says_so(tmp_path, caplog):
     guard = Guard(f"unix://{tmp_path / 'nobody'}")
-    with caplog.at_level(logging.WARNING, logger=guards.__name__):
+    with caplog.at_level(logging.WARNING, logger=guessing.__name__):
         fail(guard, "a", HOME, 5)
         assert wait_of(guard, "a", HOME)
         guard.succeeded("b", HOME)
