@@ -48,6 +48,8 @@ def pytest_report_header() -> str:
 
 def uses_database(item: pytest.Item) -> bool:
     """Tell whether a test would do something else on another database."""
+    if item.get_closest_marker("page") is not None:
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     return bool(fixtures & DATABASE_FIXTURES) or item.get_closest_marker("django_db") is not None
 

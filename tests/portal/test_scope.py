@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 from ingest.quality import VERDICTS
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.page
+
 MONTAGE = ["Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2"]
 N_FRONTAL = 2  # of them a blink may leave the screen, and their lanes without ink for a moment
 

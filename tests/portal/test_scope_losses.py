@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from ingest.quality import VERDICTS
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.page
+
 
 @pytest.fixture
 def scope(lab, portal):
