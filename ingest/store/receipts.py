@@ -6,6 +6,7 @@ request, and the ORM would take longer to put it than the database to answer it.
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import orjson
@@ -146,6 +147,7 @@ def _due(anchor_ns: int, n_since: int, sfreq: float) -> int:
 # Where this process left streams, by their public id; of samples that are durable. Nobody else can
 # have brought a stream to the same end: it only ever grows, by who has seen where it ended.
 _left: dict[str, End] = {}
+_leaving = threading.Lock()
 MAX_LEFT = 256
 
 
@@ -165,10 +167,11 @@ def remember(stream: Stream, last: Chunk, begun: int) -> None:
     end = End(stream, last.stop_sample, due, begun)
 
     def keep() -> None:
-        _left.pop(stream.public_id, None)
-        while len(_left) >= MAX_LEFT:
-            _left.pop(next(iter(_left)), None)
-        _left[stream.public_id] = end
+        with _leaving:
+            _left.pop(stream.public_id, None)
+            while len(_left) >= MAX_LEFT:
+                del _left[next(iter(_left))]  # the one that was left alone the longest
+            _left[stream.public_id] = end
 
     transaction.on_commit(keep)
 

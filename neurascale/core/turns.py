@@ -39,12 +39,13 @@ def turn() -> Iterator[None]:
         return
     lock = _line.lock
     is_mine = lock.acquire(timeout=PATIENCE_SECONDS)
+    had_it_before = _line.is_taken
+    _line.is_taken = True
     try:
-        _line.is_taken = True
         yield
     finally:
         if is_mine:
-            _line.is_taken = False
+            _line.is_taken = had_it_before
             lock.release()
 
 

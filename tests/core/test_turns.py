@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from neurascale.core import turns
-from neurascale.core.turns import turn
+from neurascale.core.turns import is_taken, turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +55,15 @@ def test_who_has_a_turn_may_ask_for_it_again_and_gives_it_back_once():
             raise RuntimeError("mine")
         assert is_free() is not IS_SQLITE
     assert is_free()
+
+
+def test_others_know_that_there_is_time_to_prepare_until_the_last_turn_is_given_back():
+    assert not is_taken()
+    with turn():
+        with turn():
+            pass
+        assert is_taken() is IS_SQLITE
+    assert not is_taken()
 
 
 def test_a_transaction_that_has_begun_waits_for_nobody():

@@ -78,6 +78,18 @@ def test_what_was_rolled_back_is_not_remembered(
     assert np.array_equal(stored(session), samples(500))
 
 
+def test_so_many_streams_are_remembered_and_no_more(
+    program, session, django_capture_on_commit_callbacks, monkeypatch
+):
+    monkeypatch.setattr(receipts, "_left", {})
+    monkeypatch.setattr(receipts, "MAX_LEFT", 2)
+    for number in range(4):
+        with django_capture_on_commit_callbacks(execute=True):
+            accepted(program.post(PATH, message(session, samples(), seconds=-100 * number)))
+    last_two = list(Stream.objects.order_by("pk").values_list("public_id", flat=True))[-2:]
+    assert list(receipts._left) == last_two
+
+
 def test_another_process_that_went_on_is_noticed(program, session):
     accepted(program.post(PATH, message(session, samples())))
     last = receipts.pieces_of(session)[-1]
